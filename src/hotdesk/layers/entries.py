@@ -1,0 +1,155 @@
+"""An entry: one file, directory or link of a layer, and how entries become a tree on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from hotdesk.errors import UnsafeArchiveError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """A directory; its parents are implied."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A regular file.
+
+    `chunks` gives its bytes anew at each call, in pieces of at most a few MiB, and raises
+    `UnsafeArchiveError` at its end where they are not what the archive claimed. `sha256` is the hex
+    digest where the archive states one.
+    """
+
+    path: str
+    size: int
+    chunks: Callable[[], Iterator[bytes]]
+    executable: bool = False
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A symbolic link; `target` is what readlink(2) answers."""
+
+    path: str
+    target: str
+
+
+Entry = Directory | File | Link
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was written to disk for one entry; `content` is `sha256:HEX`, `link:TARGET` or `directory`."""
+
+    path: str
+    mode: int
+    size: int
+    content: str
+
+
+def safe_path(name: str, archive: str) -> str:
+    """`name` as a normal relative path, or `UnsafeArchiveError` where it could leave the tree.
+
+    Refused: absolute paths, `..`, backslashes, NUL and other control characters, an empty name.
+    """
+    parts = PurePosixPath(name).parts
+    bad = (
+        not parts
+        or name.startswith("/")
+        or ".." in parts
+        or "\\" in name
+        or any(ord(character) < 32 or ord(character) == 127 for character in name)
+    )
+    if bad:
+        raise UnsafeArchiveError(
+            f"`{archive}` holds a member that would land outside its tree: {name!r}",
+            hint="do not use this file; report it to those who published it",
+        )
+    return "/".join(parts)
+
+
+def write_tree(entries: Iterable[Entry], tree: Path) -> list[Written]:
+    """Write `entries` below `tree`, which exists; every file is 0644 or 0755, every directory 0755.
+
+    A path that comes twice is refused, and so is one that passes through a link or a file of the same
+    source: either would let an archive write outside the tree.
+    """
+    return _TreeWriter(tree).write(entries)
+
+
+class _TreeWriter:
+    def __init__(self, tree: Path) -> None:
+        self.tree = os.fspath(tree)
+        self.directories: set[str] = {""}
+        self.others: set[str] = set()
+        self.written: list[Written] = []
+
+    def write(self, entries: Iterable[Entry]) -> list[Written]:
+        for entry in entries:
+            match entry:
+                case Directory(path):
+                    self._directory(path)
+                case File():
+                    self._file(entry)
+                case Link(path, target):
+                    self._claim(path)
+                    Path(self.tree, path).symlink_to(target)
+                    self.written.append(Written(path, 0o777, 0, f"link:{target}"))
+        return self.written
+
+    def _directory(self, path: str) -> None:
+        if path in self.directories:
+            return
+        if path in self.others:
+            raise _twice(path)
+        self._directory(path.rpartition("/")[0])
+        full = f"{self.tree}/{path}"
+        os.mkdir(full)
+        os.chmod(full, 0o755)  # whatever the umask
+        self.directories.add(path)
+        self.written.append(Written(path, 0o755, 0, "directory"))
+
+    def _claim(self, path: str) -> None:
+        if path in self.others or path in self.directories:
+            raise _twice(path)
+        self._directory(path.rpartition("/")[0])
+        self.others.add(path)
+
+    def _file(self, entry: File) -> None:
+        self._claim(entry.path)
+        mode = 0o755 if entry.executable else 0o644
+        digest = hashlib.sha256()
+        full = f"{self.tree}/{entry.path}"
+        descriptor = os.open(full, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+        try:
+            for chunk in entry.chunks():
+                digest.update(chunk)
+                _write_all(descriptor, chunk)
+            os.fchmod(descriptor, mode)
+        finally:
+            os.close(descriptor)
+        self.written.append(Written(entry.path, mode, entry.size, f"sha256:{digest.hexdigest()}"))
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _twice(path: str) -> UnsafeArchiveError:
+    return UnsafeArchiveError(
+        f"an archive holds `{path}` twice, or as a file and a directory at once",
+        hint="do not use this file; report it to those who published it",
+    )
