@@ -211,9 +211,7 @@ def _platform_lines(name: str, platform: PlatformLock) -> str:
     debian = _rows(_debian_to_json(package) for package in platform.debian)
     pypi = _rows(_python_to_json(package) for package in platform.pypi)
     unavailable = _dump(dict(sorted(platform.unavailable.items())))
-    return (
-        f'  {_dump(name)}: {{\n   "unavailable": {unavailable},\n   "debian": {debian},\n   "pypi": {pypi}\n  }}'
-    )
+    return f'  {_dump(name)}: {{\n   "unavailable": {unavailable},\n   "debian": {debian},\n   "pypi": {pypi}\n  }}'
 
 
 def _rows(rows: Iterable[dict[str, object]]) -> str:
@@ -337,7 +335,9 @@ def _python_from_json(row: dict[str, Any]) -> PythonPackage:
 
 def _artifact(kind: Literal["pypi", "debian"], project: str, row: dict[str, Any]) -> Artifact:
     file = _pool_path(row["file"]) if kind == "debian" else _file_name(row["file"])
-    return Artifact(kind=kind, project=project, file=file, size=int(row["size"]), sha256=_sha256(row["sha256"]))
+    return Artifact(
+        kind=kind, project=project, file=file, size=int(row["size"]), sha256=_sha256(row["sha256"])
+    )
 
 
 def _sha256(value: str) -> str:
