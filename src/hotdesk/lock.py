@@ -211,7 +211,8 @@ def _platform_lines(name: str, platform: PlatformLock) -> str:
     debian = _rows(_debian_to_json(package) for package in platform.debian)
     pypi = _rows(_python_to_json(package) for package in platform.pypi)
     unavailable = _dump(dict(sorted(platform.unavailable.items())))
-    return f'  {_dump(name)}: {{\n   "unavailable": {unavailable},\n   "debian": {debian},\n   "pypi": {pypi}\n  }}'
+    body = f'   "unavailable": {unavailable},\n   "debian": {debian},\n   "pypi": {pypi}'
+    return f"  {_dump(name)}: {{\n{body}\n  }}"
 
 
 def _rows(rows: Iterable[dict[str, object]]) -> str:

@@ -40,7 +40,7 @@ def default_store_path() -> Path:
 
 
 def item_key(recipe: str, *parts: str) -> str:
-    """The name of what `recipe` makes of `parts`; change a recipe's version number when its result changes."""
+    """The name of what `recipe` makes of `parts`; a recipe whose result changes needs a new name."""
     digest = hashlib.sha256()
     for part in (recipe, *parts):
         digest.update(len(part).to_bytes(4, "big") + part.encode())
@@ -87,7 +87,7 @@ class Store:
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """A private folder on the store's file system, removed at the end; holds a lock that marks it alive."""
+        """A private folder on the store's file system, removed at the end; a lock on it marks it alive."""
         parent = self._folder("tmp")
         folder = Path(tempfile.mkdtemp(dir=parent))
         folder.chmod(0o700)
