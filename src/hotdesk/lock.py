@@ -103,8 +103,9 @@ class LockedVariant:
 
     def artifacts(self) -> list[Artifact]:
         """All that must be in the store before the desk can open, build requirements included."""
-        found = {package.artifact.sha256: package.artifact for package in (*self.debian, *self.pypi)}
+        found = {package.artifact.sha256: package.artifact for package in self.debian}
         for package in self.pypi:
+            found[package.artifact.sha256] = package.artifact
             if package.build:
                 found.update((artifact.sha256, artifact) for artifact in package.build.requires)
         return list(found.values())

@@ -135,23 +135,9 @@ class Store:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove `path` and all below it, also where a package left directories without write permission."""
-
-    def open_and_retry(function: Callable[[str], object], name: str, _: BaseException) -> None:
-        if isinstance(_, FileNotFoundError):
-            return
-        os.chmod(Path(name).parent, 0o700)
-        if Path(name).is_dir() and not Path(name).is_symlink():
-            os.chmod(name, 0o700)
-        function(name)
-
-    if path.is_symlink() or path.is_file():
-        path.unlink()
-    elif path.exists():
-        shutil.rmtree(path, onexc=open_and_retry) if hasattr(shutil.rmtree, "onexc") else _rmtree_311(
-            path, open_and_retry
-        )
-
-
-def _rmtree_311(path: Path, handler: Callable[[Callable[[str], object], str, BaseException], None]) -> None:
-    shutil.rmtree(path, onerror=lambda function, name, info: handler(function, name, info[1]))
+    """Remove the folder `path` and all below it, also where directories lack write permission."""
+    if not path.exists():
+        return
+    for folder, _, _ in os.walk(path):  # top-down: a folder is made writable before it is read
+        os.chmod(folder, 0o700)
+    shutil.rmtree(path)
