@@ -138,6 +138,10 @@ def remove_tree(path: Path) -> None:
     """Remove the folder `path` and all below it, also where directories lack write permission."""
     if not path.exists():
         return
-    for folder, _, _ in os.walk(path):  # top-down: a folder is made writable before it is read
-        os.chmod(folder, 0o700)
+    os.chmod(path, 0o700)
+    for folder, directories, _ in os.walk(path):
+        for name in directories:
+            directory = f"{folder}/{name}"
+            if not os.path.islink(directory):  # chmod would follow it out of the tree
+                os.chmod(directory, 0o700)
     shutil.rmtree(path)

@@ -1,0 +1,111 @@
+"""The `hotdesk` command: its groups of commands, loaded when needed, and the printing of errors."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from hotdesk import __version__
+from hotdesk.errors import HotdeskError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_COMMANDS = {
+    "init": "specs",
+    "templates": "specs",
+    "lock": "specs",
+    "add": "specs",
+    "remove": "specs",
+    "up": "desks",
+    "run": "running",
+    "shell": "running",
+    "ls": "desks",
+    "logs": "desks",
+    "url": "desks",
+    "stop": "desks",
+    "start": "desks",
+    "rm": "desks",
+    "check": "running",
+    "cache": "cache",
+    "doctor": "host",
+    "completion": "host",
+}
+
+
+class _LazyGroup(click.Group):
+    """Imports a command's module when the command is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"hotdesk.cli.{_COMMANDS[cmd_name]}")
+        command: click.Command = getattr(module, f"{cmd_name}_command")
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in _COMMANDS:
+            import difflib
+
+            close = difflib.get_close_matches(args[0], _COMMANDS, 1)
+            meant = f" Did you mean `{close[0]}`?" if close else ""
+            ctx.fail(f"there is no command `{args[0]}`.{meant}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Example: `hotdesk up sdcnd-term1` opens the self-driving-car desk on the folder you are in.",
+)
+@click.version_option(__version__, message="hotdesk %(version)s")
+def hotdesk() -> None:
+    """One file, one command: the same deep-learning desk on any machine.
+
+    A spec (hotdesk.toml) says what is on the desk, a lock (hotdesk.lock) says it exactly, and
+    `hotdesk up` opens it in Jupyter: isolated, without root and without a container engine.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    try:
+        code = hotdesk.main(args=arguments, prog_name="hotdesk", standalone_mode=False)
+    except HotdeskError as error:
+        _print_error(error)
+        sys.exit(error.exit_code)
+    except click.exceptions.Abort:
+        click.echo(
+            "interrupted; what was downloaded is kept, and the same command goes on from there", err=True
+        )
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        # The reader went away (`hotdesk logs | head`): nothing more to say, and nobody to say it to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _print_error(error: HotdeskError) -> None:
+    label = click.style("error:", fg="red", bold=True)
+    click.echo(f"{label} {error.what}", err=True)
+    if error.why:
+        click.echo(f"  {click.style('why:', bold=True)} {_indent(error.why)}", err=True)
+    if error.hint:
+        click.echo(f" {click.style('hint:', fg='green', bold=True)} {_indent(error.hint)}", err=True)
+
+
+def _indent(text: str) -> str:
+    return text.replace("\n", "\n       ")
