@@ -1,0 +1,392 @@
+"""The spec: `hotdesk.toml` to `Spec`, every problem at once and with its line.
+
+`hotdesk run` parses it at each start, so nothing slow is imported here.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hotdesk.errors import SpecError
+from hotdesk.lock import Inputs
+from hotdesk.requirements import (
+    BadRequirementError,
+    Requirement,
+    check_debian_name,
+    parse_requirement,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from hotdesk.lock import Lock
+
+SPEC_NAME = "hotdesk.toml"
+PLATFORMS = ("linux/amd64", "linux/arm64")
+BASES = {"debian:trixie": "3.13", "debian:bookworm": "3.11"}
+DEFAULT_VARIANT = "default"
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?", re.ASCII)
+_IMPORT = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """What one variant adds to `[packages]`."""
+
+    name: str
+    pypi: tuple[str, ...] = ()
+    debian: tuple[str, ...] = ()
+    gpu: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """`hotdesk.toml`, checked; requirements are canonical, `platforms` is empty where it does not say."""
+
+    name: str
+    description: str
+    python: str
+    base: str
+    platforms: tuple[str, ...]
+    pypi: tuple[str, ...]
+    debian: tuple[str, ...]
+    variants: Mapping[str, Variant]
+    port: int
+    imports: tuple[str, ...]
+    commands: tuple[str, ...]
+
+    def inputs(self) -> Inputs:
+        """What the lock depends on: two spellings of one spec have equal inputs."""
+        return Inputs(
+            python=self.python,
+            base=self.base,
+            platforms=tuple(name for name in PLATFORMS if name in self.platforms),
+            pypi=tuple(sorted(self.pypi)),
+            debian=tuple(sorted(self.debian)),
+            variants={
+                name: (tuple(sorted(variant.pypi)), tuple(sorted(variant.debian)))
+                for name, variant in sorted(self.variants.items())
+            },
+        )
+
+    def variant(self, name: str | None) -> Variant:
+        """The variant of this name, the first where none is named; `LockError`'s kin is `SpecError`."""
+        if name is None:
+            return next(iter(self.variants.values()))
+        if name not in self.variants:
+            held = ", ".join(f"`{variant}`" for variant in self.variants)
+            raise SpecError(f"there is no variant `{name}`", hint=f"choose one of {held}")
+        return self.variants[name]
+
+
+def read_spec(path: Path) -> Spec:
+    """The spec at `path`; `SpecError` with every problem in it."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise SpecError(
+            f"there is no `{path.name}` in {path.parent}", hint="run `hotdesk init` to write one"
+        ) from None
+    except OSError as error:
+        raise SpecError(f"`{path}` cannot be read", why=error.strerror or str(error)) from None
+    return parse_spec(decode_spec(data, path.name), path.name)
+
+
+def decode_spec(data: bytes, name: str = SPEC_NAME) -> str:
+    """The text of a spec, without a byte order mark."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise _spec_error(name, [(line, "this is not UTF-8 text; save the file as UTF-8")]) from None
+
+
+def parse_spec(text: str, name: str = SPEC_NAME) -> Spec:
+    """The spec in `text`; `name` is what errors call the file."""
+    text = text.removeprefix("\ufeff")
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise _spec_error(name, [_syntax_problem(str(error), text)]) from None
+    problems: list[tuple[_Path, str]] = []
+    spec = _spec(_Table(document, (), problems))
+    if problems or spec is None:
+        from hotdesk.toml_lines import toml_lines
+
+        lines = toml_lines(text)
+        raise _spec_error(name, [(_line_of(path, lines), message) for path, message in problems])
+    return spec
+
+
+def explain_stale(lock: Lock, spec: Spec) -> str | None:
+    """What changed in the spec since the lock was made; None where the lock is fresh."""
+    old, new = lock.inputs, spec.inputs()
+    if old == new:
+        return None
+    changes = [
+        f"`{key}` was changed from `{before}` to `{after}`"
+        for key, before, after in (("python", old.python, new.python), ("base", old.base, new.base))
+        if before != after
+    ]
+    changes += _list_changes("[desk] platforms", old.platforms, new.platforms)
+    changes += _list_changes("[packages] pypi", old.pypi, new.pypi)
+    changes += _list_changes("[packages] debian", old.debian, new.debian)
+    for name in sorted({*old.variants, *new.variants}):
+        if name not in new.variants or name not in old.variants:
+            what = "added" if name in new.variants else "removed"
+            changes.append(f"the variant `{name}` was {what}")
+            continue
+        for number, key in enumerate(("pypi", "debian")):
+            where = f"[variants.{name}] {key}"
+            changes += _list_changes(where, old.variants[name][number], new.variants[name][number])
+    return "; ".join(changes)
+
+
+def _list_changes(where: str, old: tuple[str, ...], new: tuple[str, ...]) -> Iterator[str]:
+    def package(text: str) -> str:
+        return re.split(r"[\[<>=!~;]", text, maxsplit=1)[0]
+
+    gone = {package(text): text for text in old if text not in new}
+    for text in (text for text in new if text not in old):
+        before = gone.pop(package(text), None)
+        if before:
+            yield f"`{before}` was changed to `{text}` in `{where}`"
+        else:
+            yield f"`{text}` was added to `{where}`"
+    for text in gone.values():
+        yield f"`{text}` was removed from `{where}`"
+
+
+_Path = tuple[str | int, ...]
+
+
+class _Table:
+    """One table of the document; each reader takes a key, and notes what is wrong with it."""
+
+    def __init__(self, data: dict[str, object], path: _Path, problems: list[tuple[_Path, str]]) -> None:
+        self.data = data
+        self.path = path
+        self.problems = problems
+        self.known: list[str] = []
+
+    def problem(self, message: str, *below: str | int) -> None:
+        self.problems.append(((*self.path, *below), message))
+
+    def take(self, key: str, kind: type | tuple[type, ...], what: str, *, required: bool = False) -> object:
+        self.known.append(key)
+        if key not in self.data:
+            if required:
+                self.problem(f"`{self._dotted(key)}` is missing")
+            return None
+        value = self.data[key]
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            self.problem(f"`{self._dotted(key)}` must be {what}, not {_kind(value)}", key)
+            return None
+        return value
+
+    def text(self, key: str, *, required: bool = False) -> str:
+        value = self.take(key, str, "a string", required=required)
+        return value if isinstance(value, str) else ""
+
+    def strings(self, key: str) -> list[tuple[int, str]]:
+        value = self.take(key, list, "an array of strings")
+        found = []
+        for index, item in enumerate(value if isinstance(value, list) else []):
+            if isinstance(item, str):
+                found.append((index, item))
+            else:
+                self.problem(f"`{self._dotted(key)}` must hold strings, not {_kind(item)}", key, index)
+        return found
+
+    def table(self, key: str) -> _Table:
+        value = self.take(key, dict, "a table")
+        return _Table(value if isinstance(value, dict) else {}, (*self.path, key), self.problems)
+
+    def finish(self) -> None:
+        for key in self.data:
+            if key not in self.known:
+                where = f" in `[{_dotted(self.path)}]`" if self.path else ""
+                advice = _did_you_mean(key, self.known)
+                self.problem(f"unknown key `{key}`{where}; {advice}", key)
+
+    def _dotted(self, key: str) -> str:
+        return _dotted((*self.path, key))
+
+
+def _spec(document: _Table) -> Spec | None:
+    if "desk" not in document.data:
+        document.problem(
+            '`[desk]` is missing; it needs `name`, `python` and `base`, as in `name = "my-desk"`'
+        )
+    name, description, python, base, platforms = _desk(document.table("desk"))
+    packages = document.table("packages")
+    pypi, debian = _pypi(packages), _debian(packages)
+    packages.finish()
+    variants = _variants(document.table("variants"), pypi, debian)
+    port = _port(document.table("jupyter"))
+    imports, commands = _checks(document.table("checks"))
+    document.finish()
+    if document.problems:
+        return None
+    return Spec(
+        name=name,
+        description=description,
+        python=python,
+        base=base,
+        platforms=platforms,
+        pypi=tuple(requirement.text for requirement in pypi),
+        debian=tuple(debian),
+        variants=variants,
+        port=port,
+        imports=imports,
+        commands=commands,
+    )
+
+
+def _desk(desk: _Table) -> tuple[str, str, str, str, tuple[str, ...]]:
+    required = bool(desk.data)
+    name = desk.text("name", required=required)
+    if "name" in desk.data and isinstance(desk.data["name"], str):
+        _check_name(desk, name, "name of a desk", "name")
+    description = desk.text("description")
+    base = desk.text("base", required=required)
+    if base and base not in BASES:
+        reason = "OCI images as a base come later" if base.startswith("oci:") else _did_you_mean(base, BASES)
+        desk.problem(f"there is no base `{base}`; {reason}", "base")
+    python = desk.text("python", required=required)
+    if python and base in BASES and python != BASES[base]:
+        held = " and ".join(f"`{name}` has {version}" for name, version in BASES.items())
+        desk.problem(f'`{base}` has no Python "{python}"; {held}', "python")
+    platforms = []
+    for index, platform in desk.strings("platforms"):
+        if platform not in PLATFORMS:
+            desk.problem(
+                f"there is no platform `{platform}`; {_did_you_mean(platform, PLATFORMS)}", "platforms", index
+            )
+        elif platform in platforms:
+            desk.problem(f"`{platform}` is listed twice", "platforms", index)
+        platforms.append(platform)
+    if desk.data.get("platforms") == []:
+        desk.problem("`desk.platforms` is empty; leave it out to try all platforms", "platforms")
+    desk.finish()
+    return name, description, python, base, tuple(platforms)
+
+
+def _variants(table: _Table, pypi: list[Requirement], debian: list[str]) -> dict[str, Variant]:
+    variants = {}
+    for name in table.data:
+        one = table.table(name)
+        _check_name(table, name, "name of a variant", name)
+        own_pypi, own_debian = _pypi(one, pypi), _debian(one, debian)
+        gpu = one.take("gpu", bool, "true or false") is True
+        one.finish()
+        texts = tuple(requirement.text for requirement in own_pypi)
+        variants[name] = Variant(name, texts, tuple(own_debian), gpu)
+    return variants or {DEFAULT_VARIANT: Variant(DEFAULT_VARIANT)}
+
+
+def _pypi(table: _Table, common: Iterable[Requirement] = ()) -> list[Requirement]:
+    found: list[Requirement] = []
+    for index, text in table.strings("pypi"):
+        try:
+            requirement = parse_requirement(text)
+        except BadRequirementError as error:
+            table.problem(str(error), "pypi", index)
+            continue
+        if any(_same(requirement, other) for other in found):
+            table.problem(f"`{requirement.name}` is listed twice", "pypi", index)
+        elif requirement in common:
+            table.problem(f"`{requirement.text}` is in `[packages] pypi` already", "pypi", index)
+        found.append(requirement)
+    return found
+
+
+def _same(one: Requirement, other: Requirement) -> bool:
+    # Two markers may exclude one another: then each holds on its own platform.
+    return one.name == other.name and (one.marker == other.marker or not (one.marker and other.marker))
+
+
+def _debian(table: _Table, common: Iterable[str] = ()) -> list[str]:
+    found: list[str] = []
+    for index, text in table.strings("debian"):
+        try:
+            name = check_debian_name(text)
+        except BadRequirementError as error:
+            table.problem(str(error), "debian", index)
+            continue
+        if name in found:
+            table.problem(f"`{name}` is listed twice", "debian", index)
+        elif name in common:
+            table.problem(f"`{name}` is in `[packages] debian` already", "debian", index)
+        found.append(name)
+    return found
+
+
+def _port(jupyter: _Table) -> int:
+    value = jupyter.take("port", int, "a whole number")
+    jupyter.finish()
+    port = value if isinstance(value, int) else 8888
+    if not 0 < port < 65536:
+        jupyter.problem(f"{port} is not a port; ports go from 1 to 65535", "port")
+    return port
+
+
+def _checks(checks: _Table) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    imports, commands = checks.strings("imports"), checks.strings("commands")
+    for index, name in imports:
+        if not _IMPORT.fullmatch(name):
+            checks.problem(f"`{name}` is not a module that Python can import", "imports", index)
+    for index, command in commands:
+        if not command.strip():
+            checks.problem("a command is empty", "commands", index)
+    checks.finish()
+    return tuple(name for _, name in imports), tuple(command for _, command in commands)
+
+
+def _check_name(table: _Table, name: str, what: str, key: str) -> None:
+    if not _NAME.fullmatch(name):
+        rule = "use up to 63 lowercase letters, digits, `-`, `.` and `_`, with a letter or digit at both ends"
+        table.problem(f"`{name}` cannot be the {what}; {rule}", key)
+
+
+def _did_you_mean(word: str, known: Iterable[str]) -> str:
+    import difflib
+
+    choices = list(known)
+    if close := difflib.get_close_matches(word, choices, n=1):
+        return f"did you mean `{close[0]}`?"
+    return f"known are {', '.join(f'`{choice}`' for choice in choices)}"
+
+
+def _dotted(path: _Path) -> str:
+    return ".".join(str(part) for part in path)
+
+
+def _kind(value: object) -> str:
+    names = {str: "a string", bool: "true or false", int: "a whole number", float: "a number",
+             list: "an array", dict: "a table"}  # fmt: skip
+    return names.get(type(value), "a date or time")
+
+
+def _syntax_problem(message: str, text: str) -> tuple[int, str]:
+    place = re.search(r"\s*\(at (?:line (\d+), column \d+|end of document)\)", message)
+    line = int(place.group(1)) if place and place.group(1) else text.rstrip().count("\n") + 1
+    reason = message[: place.start()] if place else message
+    return line, f"this is not TOML: {reason[:1].lower()}{reason[1:]}"
+
+
+def _line_of(path: _Path, lines: Mapping[_Path, int]) -> int:
+    while path and path not in lines:
+        path = path[:-1]
+    return lines.get(path, 1)
+
+
+def _spec_error(name: str, problems: list[tuple[int, str]]) -> SpecError:
+    ordered = sorted(problems, key=lambda problem: problem[0])
+    count = "a problem" if len(ordered) == 1 else f"{len(ordered)} problems"
+    listed = "\n".join(f"  line {line}: {message}" for line, message in ordered)
+    return SpecError(f"`{name}` has {count}:\n{listed}", hint=f"correct `{name}` and try again")
