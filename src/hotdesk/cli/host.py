@@ -1,0 +1,42 @@
+"""What concerns the host: the doctor, and completion for its shell."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from hotdesk.cli.output import json_option, print_json
+
+
+@click.command("doctor", epilog="Example: `hotdesk doctor` before the first desk on a new machine.")
+@json_option
+def doctor_command(as_json: bool) -> None:
+    """Check whether this host can open desks; each problem comes with its cure."""
+    from hotdesk.doctor import checks
+
+    results = list(checks())
+    if as_json:
+        print_json(
+            [{"name": check.name, "ok": check.ok, "why": check.why, "cure": check.cure} for check in results]
+        )
+    else:
+        for check in results:
+            mark = click.style("ok   ", fg="green") if check.ok else click.style("FAIL ", fg="red", bold=True)
+            click.echo(f"{mark}{check.name}" + (f": {check.why}" if check.why else ""))
+            if check.cure and not check.ok:
+                click.echo("     cure: " + check.cure.replace("\n", "\n           "))
+    sys.exit(0 if all(check.ok for check in results) else 1)
+
+
+@click.command("completion", epilog='Example: `eval "$(hotdesk completion bash)"` in ~/.bashrc.')
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion_command(shell: str) -> None:
+    """Print the completion script of a shell."""
+    from click.shell_completion import get_completion_class
+
+    from hotdesk.cli.main import hotdesk
+
+    kind = get_completion_class(shell)
+    assert kind is not None
+    click.echo(kind(hotdesk, {}, "hotdesk", "_HOTDESK_COMPLETE").source())

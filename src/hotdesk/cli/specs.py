@@ -1,0 +1,200 @@
+"""Writing and locking specs: init, templates, lock, add, remove."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hotdesk.cli.output import json_option, print_json, print_table
+from hotdesk.cli.progress import show_progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hotdesk.lock import Lock
+    from hotdesk.project import Project
+
+
+@click.command("templates", epilog="Example: `hotdesk templates`, then `hotdesk up NAME`.")
+@json_option
+def templates_command(as_json: bool) -> None:
+    """List the desks that ship with hotdesk."""
+    from hotdesk.project import read_template, template_names
+
+    specs = [read_template(name).spec for name in template_names()]
+    if as_json:
+        print_json([{"name": spec.name, "description": spec.description} for spec in specs])
+    else:
+        print_table(
+            ("TEMPLATE", "VARIANTS", "DESCRIPTION"),
+            [(spec.name, ", ".join(spec.variants), spec.description) for spec in specs],
+        )
+
+
+@click.command("init", epilog="Example: `hotdesk init sdcnd-term1` starts from the self-driving-car desk.")
+@click.argument("template", required=False)
+def init_command(template: str | None) -> None:
+    """Write a spec (hotdesk.toml) here; with TEMPLATE, that desk's spec and lock."""
+    from hotdesk.errors import UsageError
+    from hotdesk.lock import LOCK_NAME
+    from hotdesk.project import read_template
+    from hotdesk.spec import SPEC_NAME, starter_spec
+
+    folder = Path.cwd()
+    for name in (SPEC_NAME, LOCK_NAME):
+        if (folder / name).exists():
+            raise UsageError(
+                f"there is a `{name}` here already", hint="remove it first, or go to another folder"
+            )
+    if template is None:
+        (folder / SPEC_NAME).write_text(starter_spec(folder.name), encoding="utf-8")
+        click.echo(f"wrote {SPEC_NAME}; say in it what is on the desk, then `hotdesk lock` and `hotdesk up`")
+        return
+    source = read_template(template)
+    for path in (source.spec_path, source.lock_path):
+        (folder / path.name).write_bytes(path.read_bytes())
+    click.echo(f"wrote {SPEC_NAME} and {LOCK_NAME}; `hotdesk up` opens the desk")
+
+
+@click.command(
+    "lock",
+    epilog="Example: `hotdesk lock --upgrade` takes today's versions; `hotdesk lock --upgrade numpy` only numpy's.",
+)
+@click.option("--upgrade", is_flag=True, help="Take new versions: of NAMES, or of everything.")
+@click.option(
+    "--check", is_flag=True, help="Change nothing; exit with 1 where the lock does not match the spec."
+)
+@click.argument("names", nargs=-1)
+@json_option
+def lock_command(upgrade: bool, check: bool, names: tuple[str, ...], as_json: bool) -> None:
+    """Resolve every variant and write hotdesk.lock; what is locked stays, unless told."""
+    from hotdesk.errors import UsageError
+    from hotdesk.project import find_project
+
+    if names and not upgrade:
+        raise UsageError("names are for `--upgrade`", hint=f"`hotdesk lock --upgrade {' '.join(names)}`")
+    project = find_project(Path.cwd())
+    if check:
+        _check(project, as_json)
+        return
+    lock_project(project, upgrade=names or upgrade, as_json=as_json)
+
+
+def _check(project: Project, as_json: bool) -> None:
+    from hotdesk.errors import LockError
+
+    try:
+        project.read_fresh_lock()
+        stale = None
+    except LockError as error:
+        stale = error
+    if as_json:
+        print_json({"fresh": stale is None, "why": stale.why or stale.what if stale else ""})
+    elif stale is None:
+        click.echo("the lock matches the spec")
+    else:
+        raise stale
+    sys.exit(1 if stale else 0)
+
+
+def lock_project(project: Project, *, upgrade: bool | tuple[str, ...] = False, as_json: bool = False) -> None:
+    """Resolve, write the lock and say what changed."""
+    from hotdesk.lock import read_lock, write_lock
+    from hotdesk.resolve.locking import make_lock
+    from hotdesk.store import Store, default_store_path
+
+    previous = read_lock(project.lock_path) if project.lock_path.exists() else None
+    store = Store(default_store_path())
+    with show_progress() as progress, store.in_use():
+        locking = make_lock(project.spec, previous, store=store, progress=progress, upgrade=upgrade)
+        write_lock(locking.lock, project.lock_path)
+    changes = _changes(previous, locking.lock)
+    if as_json:
+        print_json({"lock": str(project.lock_path), "changes": changes, "notes": list(locking.notes)})
+        return
+    for note in locking.notes:
+        click.echo(note, err=True)
+    for change in changes:
+        click.echo(f"  {change}")
+    if not changes:
+        click.echo(f"{project.lock_path.name} is up to date")
+
+
+def _changes(previous: Lock | None, lock: Lock) -> list[str]:
+    """One line for each package that came, went or changed its version."""
+    before, after = _versions(previous) if previous else {}, _versions(lock)
+    lines = []
+    for name in sorted(before.keys() | after.keys()):
+        old, new = before.get(name), after.get(name)
+        if old == new:
+            continue
+        if old is None:
+            lines.append(f"+ {name} {new}")
+        elif new is None:
+            lines.append(f"- {name} {old}")
+        else:
+            lines.append(f"~ {name} {old} → {new}")
+    return lines
+
+
+def _versions(lock: Lock) -> dict[str, str]:
+    return {
+        package.name: package.version
+        for platform in lock.platforms.values()
+        for package in (*platform.debian, *platform.pypi)
+    }
+
+
+_debian_option = click.option("--debian", is_flag=True, help="NAMES are Debian packages, not PyPI's.")
+_variant_option = click.option("--variant", help="Change this variant only, not every one.")
+
+
+@click.command("add", epilog="Example: `hotdesk add tqdm 'scipy>=1.14'`, `hotdesk add --debian graphviz`.")
+@click.argument("names", nargs=-1, required=True)
+@_debian_option
+@_variant_option
+@json_option
+def add_command(names: tuple[str, ...], debian: bool, variant: str | None, as_json: bool) -> None:
+    """Add packages to the spec, keeping its comments, and lock again."""
+    from hotdesk.edit import add_requirements
+
+    _edit_and_lock(lambda text: add_requirements(text, names, debian=debian, variant=variant), as_json)
+
+
+@click.command("remove", epilog="Example: `hotdesk remove seaborn`.")
+@click.argument("names", nargs=-1, required=True)
+@_debian_option
+@_variant_option
+@json_option
+def remove_command(names: tuple[str, ...], debian: bool, variant: str | None, as_json: bool) -> None:
+    """Remove packages from the spec, keeping its comments, and lock again."""
+    from hotdesk.edit import remove_requirements
+
+    _edit_and_lock(lambda text: remove_requirements(text, names, debian=debian, variant=variant), as_json)
+
+
+def _edit_and_lock(edit: Callable[[str], str], as_json: bool) -> None:
+    """Change the spec and lock it; where it cannot be locked, the spec stays as it was."""
+    from hotdesk.project import find_project
+
+    project = find_project(Path.cwd())
+    before = project.spec_path.read_bytes()
+    after = edit(before.decode("utf-8")).encode("utf-8")
+    _replace(project.spec_path, after)
+    try:
+        lock_project(find_project(Path.cwd()), as_json=as_json)
+    except BaseException:
+        _replace(project.spec_path, before)
+        raise
+
+
+def _replace(path: Path, content: bytes) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_bytes(content)
+    shutil.copymode(path, partial)
+    partial.replace(path)
