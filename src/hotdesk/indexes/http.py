@@ -1,0 +1,341 @@
+"""The one place that makes an HTTP client, and that says what went wrong with one, and the cure."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+import ssl
+import time
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
+
+from hotdesk import __version__
+from hotdesk.errors import FetchError, GoneError, IndexConfigurationError
+
+if TYPE_CHECKING:
+    import netrc
+    from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
+
+    import httpx2
+
+CONNECTIONS = 16
+SECONDS_TO_CONNECT = 15
+SECONDS_OF_SILENCE = 30
+CA_FILE_VARIABLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+E = TypeVar("E", bound=BaseException)
+_LOCAL = "file://localhost/"
+_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often, and after how many seconds, something that failed in passing is tried again."""
+
+    tries: int = 5
+    first: float = 0.4
+    longest: float = 60.0
+
+    def delay(self, failures: int, asked: float | None = None) -> float | None:
+        """Seconds to wait after so many failures; None to give up. `asked` is the server's Retry-After."""
+        if failures >= self.tries or (asked or 0) > self.longest:
+            return None
+        ours = min(self.longest, self.first * 2.0 ** (failures - 1))
+        # Jitter: many downloads fail at once, and should not come back at once.
+        return max(asked or 0.0, ours * random.uniform(0.5, 1.0))  # noqa: S311
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """An answer read whole; `url` is where redirects led."""
+
+    url: str
+    content_type: str
+    body: bytes
+
+
+class StatusError(Exception):
+    """The server answered, and not with what was asked for."""
+
+    def __init__(self, url: str, status: int, retry_after: float | None = None) -> None:
+        super().__init__(f"{shown(url)} answers {status}")
+        self.url = url
+        self.status = status
+        self.retry_after = retry_after
+
+
+class CutShortError(Exception):
+    """The connection ended, in good order, before the file did."""
+
+
+def make_client(transport: httpx2.BaseTransport | None = None) -> httpx2.Client:
+    """A client set up as the machine says: proxies, netrc, certificate authorities; `file:` works too.
+
+    Close it after use. `transport` answers instead of the network, in tests.
+    """
+    import httpx2  # 110 ms
+
+    from hotdesk.indexes.local import LocalFiles
+
+    return httpx2.Client(
+        auth=_authorize(_netrc()),
+        verify=_tls() if transport is None else True,
+        timeout=httpx2.Timeout(SECONDS_OF_SILENCE, connect=SECONDS_TO_CONNECT, pool=None),
+        # A worker talks to an index and to the host of its files: both connections are worth keeping.
+        limits=httpx2.Limits(
+            max_connections=4 * CONNECTIONS, max_keepalive_connections=4 * CONNECTIONS, keepalive_expiry=30
+        ),
+        headers={"User-Agent": f"hotdesk/{__version__}"},
+        follow_redirects=True,
+        event_hooks={"response": [_refuse_local_redirect]},
+        transport=transport,
+        mounts={"file://": LocalFiles()},
+    )
+
+
+def _refuse_local_redirect(response: httpx2.Response) -> None:
+    import httpx2
+
+    target = response.headers.get("Location", "")
+    if target.lower().startswith("file:") and response.url.scheme != "file":
+        raise httpx2.UnsupportedProtocol(
+            "a server may not redirect to a local file", request=response.request
+        )
+
+
+def _authorize(known: netrc.netrc | None) -> Callable[[httpx2.Request], httpx2.Request]:
+    """Credentials from the address, else from netrc. The client alone would let netrc win."""
+
+    def authorize(request: httpx2.Request) -> httpx2.Request:
+        import httpx2
+
+        user, password = request.url.username, request.url.password
+        if not user and not password and known and (entry := known.authenticators(request.url.host)):
+            user, password = entry[0], entry[2] or ""
+        if user or password:
+            next(httpx2.BasicAuth(user, password).auth_flow(request))
+        return request
+
+    return authorize
+
+
+def _netrc() -> netrc.netrc | None:
+    import netrc
+
+    path = Path(os.environ.get("NETRC") or Path("~/.netrc").expanduser())
+    try:
+        return netrc.netrc(path) if path.is_file() else None
+    except (OSError, netrc.NetrcParseError, UnicodeDecodeError):
+        return None  # as pip and curl do: a netrc that cannot be read holds no credentials
+
+
+def certificate_file(environment: Mapping[str, str] = os.environ) -> tuple[str, str] | None:
+    """The variable that names a file of certificate authorities, and that file; None for the system's own."""
+    if environment.get("SSL_CERT_DIR") and not environment.get("SSL_CERT_FILE"):
+        return None
+    for variable in CA_FILE_VARIABLES:
+        if value := environment.get(variable):
+            return variable, value
+    return None
+
+
+def _tls() -> ssl.SSLContext | bool:
+    named = certificate_file()
+    if named is None:
+        return True  # the client's default: SSL_CERT_DIR, else the system's
+    variable, file = named
+    try:
+        if Path(file).is_dir():
+            context = ssl.create_default_context(capath=file)
+        else:
+            context = ssl.create_default_context(cafile=file)
+        if certificate := os.environ.get("SSL_CLIENT_CERT"):
+            variable, file = "SSL_CLIENT_CERT", certificate
+            context.load_cert_chain(certificate)
+    except (OSError, ssl.SSLError) as error:
+        raise IndexConfigurationError(
+            f"the certificates in {file} cannot be read",
+            why=str(error),
+            hint=f"`{variable}` names this file: mend it, or unset the variable",
+        ) from None
+    return context
+
+
+def get(
+    client: httpx2.Client,
+    url: str,
+    *,
+    accept: str = "*/*",
+    most: int = 256 << 20,
+    retry: Retry = Retry(),
+    pause: Callable[[float], object] = time.sleep,
+) -> Page:
+    """The whole answer, tried again where the failure may pass; `FetchError` says what else happened.
+
+    An answer of more than `most` bytes is refused.
+    """
+    import httpx2
+
+    failures = 0
+    while True:
+        try:
+            return _read(client, url, accept, most)
+        except (httpx2.HTTPError, httpx2.InvalidURL, StatusError) as error:
+            failures += 1
+            delay = retry.delay(failures, retry_after(error)) if may_pass(error) else None
+            if delay is None:
+                raise explain(error, url) from error
+            pause(delay)
+
+
+def stream(
+    client: httpx2.Client, url: str, headers: Mapping[str, str]
+) -> AbstractContextManager[httpx2.Response]:
+    """A GET whose body is read as it comes."""
+    if url.startswith("file:///"):
+        url = url.replace(
+            "file:///", _LOCAL, 1
+        )  # the client takes an address without a host for a relative one
+    return client.stream("GET", url, headers=headers)
+
+
+def _read(client: httpx2.Client, url: str, accept: str, most: int) -> Page:
+    with stream(client, url, {"Accept": accept}) as response:
+        raise_for_status(response)
+        body = bytearray()
+        for chunk in response.iter_bytes():
+            body += chunk
+            if len(body) > most:
+                raise FetchError(
+                    f"{shown(url)} is larger than {most >> 20} MiB", why="no index is that large"
+                )
+        kind = response.headers.get("Content-Type", "")
+        return Page(str(response.url), kind.partition(";")[0].strip().lower(), bytes(body))
+
+
+def raise_for_status(response: httpx2.Response) -> None:
+    """`StatusError` unless the answer carries what was asked for."""
+    if response.status_code not in (200, 206):
+        waiting = _seconds(response.headers.get("Retry-After", ""))
+        raise StatusError(str(response.url), response.status_code, waiting)
+
+
+def _seconds(value: str) -> float | None:
+    if value.strip().isdecimal():
+        return float(value)
+    try:
+        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return None
+
+
+def retry_after(error: Exception) -> float | None:
+    """The seconds that the server asked to wait."""
+    return error.retry_after if isinstance(error, StatusError) else None
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether the same request may succeed in a moment."""
+    import httpx2
+
+    if isinstance(error, StatusError):
+        return error.status in _TRANSIENT
+    if _cause(error, ssl.SSLCertVerificationError):
+        return False
+    final = (httpx2.UnsupportedProtocol, httpx2.ProxyError, httpx2.LocalProtocolError)
+    return isinstance(error, (httpx2.TransportError, CutShortError)) and not isinstance(error, final)
+
+
+def explain(error: Exception, url: str) -> FetchError:
+    """What a user needs to know about a failed request; `GoneError` where the server has no such file."""
+    import httpx2
+
+    if isinstance(error, StatusError):
+        return _explain_status(error)
+    what = f"{shown(url)} cannot be downloaded"
+    host = _host(url)
+    why = _plain(error)
+    hint = "check the network connection, then run the command again: what has arrived is kept"
+    if isinstance(error, (httpx2.UnsupportedProtocol, httpx2.InvalidURL, httpx2.TooManyRedirects)):
+        hint = "check the address in the settings of your index or mirror"
+    if untrusted := _cause(error, ssl.SSLCertVerificationError):
+        why = f"the certificate of {host} is not trusted: {untrusted.verify_message}"
+        hint = _certificate_hint()
+    elif isinstance(error, httpx2.ProxyError):
+        why = f"the proxy refuses: {why}"
+        hint = (
+            "check `HTTPS_PROXY`, `HTTP_PROXY` and `ALL_PROXY`; `NO_PROXY` lists the hosts to reach directly"
+        )
+    elif _cause(error, socket.gaierror):
+        why = f"the name {host} cannot be resolved"
+        hint = "check the network connection; behind a proxy, set `HTTPS_PROXY`"
+    elif _cause(error, ConnectionRefusedError):
+        why = f"{host} refuses the connection"
+        hint = "check the address in the settings of your index or mirror; behind a proxy, set `HTTPS_PROXY`"
+    elif isinstance(error, httpx2.ConnectTimeout):
+        why = f"{host} did not answer within {SECONDS_TO_CONNECT} s"
+        hint = "check the network connection; behind a proxy, set `HTTPS_PROXY`"
+    elif isinstance(error, httpx2.TimeoutException):
+        why = f"{host} sent nothing for {SECONDS_OF_SILENCE} s"
+    return FetchError(what, why=why, hint=hint)
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or "the server"
+    except ValueError:
+        return "the server"
+
+
+def _explain_status(error: StatusError) -> FetchError:
+    what = f"{shown(error.url)} cannot be downloaded"
+    why = f"the server answers {error.status}"
+    if error.status in (404, 410):
+        return GoneError(what, why="the server has no such file", hint="run `hotdesk lock --upgrade`")
+    if error.status in (401, 403):
+        hint = "put the user and password of this host into `~/.netrc` or into the address of the index"
+        return FetchError(what, why=f"{why}: access is denied", hint=hint)
+    if error.status == 407:
+        return FetchError(what, why=why, hint="put user and password into `HTTPS_PROXY`")
+    if error.status == 429:
+        return FetchError(what, why=f"{why}: too many requests", hint="wait some minutes and run it again")
+    return FetchError(what, why=why, hint="run the command again in a while: what has arrived is kept")
+
+
+def _certificate_hint() -> str:
+    if named := certificate_file():
+        return f"`{named[0]}` names {named[1]}: it must hold the authority that signed the certificate"
+    return (
+        "behind a proxy that reads the traffic, set `SSL_CERT_FILE` to a file with its certificate authority"
+    )
+
+
+def _plain(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        yield current
+        current = current.__cause__ or current.__context__
+
+
+def _cause(error: BaseException, kind: type[E]) -> E | None:
+    return next((found for found in _chain(error) if isinstance(found, kind)), None)
+
+
+def shown(url: str) -> str:
+    """The address without what must stay secret: user, password, and the signature in a query."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "an address that cannot be read"
+    host = parts.netloc.rpartition("@")[2]
+    return parts._replace(netloc=host, query="", fragment="").geturl().replace(_LOCAL, "file:///")
