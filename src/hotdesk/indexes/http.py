@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from hotdesk import __version__
 from hotdesk.errors import FetchError, GoneError, IndexConfigurationError
+from hotdesk.indexes.pip import pip_settings
 
 if TYPE_CHECKING:
     import netrc
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 CONNECTIONS = 16
 SECONDS_TO_CONNECT = 15
 SECONDS_OF_SILENCE = 30
-CA_FILE_VARIABLES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 E = TypeVar("E", bound=BaseException)
+PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 _LOCAL = "file://localhost/"
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 
@@ -93,8 +94,23 @@ def make_client(transport: httpx2.BaseTransport | None = None) -> httpx2.Client:
         follow_redirects=True,
         event_hooks={"response": [_refuse_local_redirect]},
         transport=transport,
-        mounts={"file://": LocalFiles()},
+        mounts={"file://": LocalFiles(), **(_trusting() if transport is None else {})},
+        proxy=_proxy() if transport is None else None,
     )
+
+
+def _proxy() -> str | None:
+    """Pip's proxy where no variable names one; those the client reads itself."""
+    configured = any(os.environ.get(name) or os.environ.get(name.lower()) for name in PROXY_VARIABLES)
+    return None if configured else pip_settings().proxy or None
+
+
+def _trusting() -> dict[str, httpx2.BaseTransport]:
+    """Transports for the hosts whose certificates the user does not want checked: every file is, by hash."""
+    import httpx2
+
+    hosts = {*pip_settings().trusted_hosts, *os.environ.get("UV_INSECURE_HOST", "").split()}
+    return {f"https://{host}": httpx2.HTTPTransport(verify=False) for host in sorted(hosts)}
 
 
 def _refuse_local_redirect(response: httpx2.Response) -> None:
@@ -134,33 +150,37 @@ def _netrc() -> netrc.netrc | None:
 
 
 def certificate_file(environment: Mapping[str, str] = os.environ) -> tuple[str, str] | None:
-    """The variable that names a file of certificate authorities, and that file; None for the system's own."""
+    """The setting that names a file of certificate authorities, and that file; None for the system's own."""
     if environment.get("SSL_CERT_DIR") and not environment.get("SSL_CERT_FILE"):
         return None
-    for variable in CA_FILE_VARIABLES:
-        if value := environment.get(variable):
-            return variable, value
-    return None
+    candidates = (
+        ("SSL_CERT_FILE", environment.get("SSL_CERT_FILE")),
+        ("PIP_CERT", environment.get("PIP_CERT")),
+        ("cert in pip's configuration", pip_settings(environment).cert),
+        ("REQUESTS_CA_BUNDLE", environment.get("REQUESTS_CA_BUNDLE")),
+        ("CURL_CA_BUNDLE", environment.get("CURL_CA_BUNDLE")),
+    )
+    return next(((setting, file) for setting, file in candidates if file), None)
 
 
 def _tls() -> ssl.SSLContext | bool:
     named = certificate_file()
     if named is None:
         return True  # the client's default: SSL_CERT_DIR, else the system's
-    variable, file = named
+    setting, file = named
     try:
         if Path(file).is_dir():
             context = ssl.create_default_context(capath=file)
         else:
             context = ssl.create_default_context(cafile=file)
         if certificate := os.environ.get("SSL_CLIENT_CERT"):
-            variable, file = "SSL_CLIENT_CERT", certificate
+            setting, file = "SSL_CLIENT_CERT", certificate
             context.load_cert_chain(certificate)
     except (OSError, ssl.SSLError) as error:
         raise IndexConfigurationError(
             f"the certificates in {file} cannot be read",
             why=str(error),
-            hint=f"`{variable}` names this file: mend it, or unset the variable",
+            hint=f"`{setting}` names this file: mend the file, or remove the setting",
         ) from None
     return context
 

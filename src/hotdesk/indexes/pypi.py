@@ -1,0 +1,210 @@
+"""Where Python packages come from: the user's indexes, and the addresses of a locked file on them.
+
+uv's settings come first; where uv has none, pip's count; where neither has, uv's own default.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from hotdesk.errors import FetchError, GoneError, IndexConfigurationError
+from hotdesk.indexes import http, pages, pip
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import httpx2
+
+UV_INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")
+
+
+@dataclass(frozen=True, slots=True)
+class IndexUrl:
+    """An index with a page for each project (`simple`), or one page or folder with all files (`flat`).
+
+    `url` may hold credentials; show it with `hotdesk.indexes.http.shown`.
+    """
+
+    url: str
+    kind: Literal["simple", "flat"] = "simple"
+
+
+@cache
+def index_urls() -> tuple[IndexUrl, ...]:
+    """The user's indexes, the preferred one first, as uv sees them with `uv_environment()`."""
+    from_environment = os.environ.get("UV_NO_INDEX", "") or uv_environment().get("UV_NO_INDEX", "")
+    found = _ask_uv({**os.environ, **uv_environment()})
+    if from_environment.lower() in ("1", "true", "yes", "on", "y", "t"):
+        found = tuple(index for index in found if index.kind == "flat")
+    if not found:
+        raise IndexConfigurationError(
+            "no index for Python packages is configured",
+            why="`no-index` is set, and there are no `find-links`",
+            hint="set UV_DEFAULT_INDEX or UV_FIND_LINKS",
+        )
+    return found
+
+
+@cache
+def _uv_settings() -> Mapping[str, str]:
+    settings = pip.pip_settings()
+    if settings.names_indexes() and _uv_has_indexes():
+        return _translate(settings, os.environ, indexes=False)
+    return _translate(settings, os.environ, indexes=True)
+
+
+def uv_environment() -> dict[str, str]:
+    """Variables to run uv with, on top of the process's own, so that it honours pip's settings too.
+
+    Pip's indexes count only where uv has none configured; its certificates and proxy where no variable
+    that uv knows names any.
+    """
+    return dict(_uv_settings())
+
+
+def _translate(settings: pip.PipSettings, environment: Mapping[str, str], *, indexes: bool) -> dict[str, str]:
+    variables: dict[str, str] = {}
+    if indexes:
+        variables = _index_variables(settings)
+    cert = settings.cert or environment.get("REQUESTS_CA_BUNDLE") or environment.get("CURL_CA_BUNDLE", "")
+    if cert and not (environment.get("SSL_CERT_FILE") or environment.get("SSL_CERT_DIR")):
+        variables["SSL_CERT_DIR" if Path(cert).is_dir() else "SSL_CERT_FILE"] = cert
+    if settings.proxy and not any(
+        environment.get(n) or environment.get(n.lower()) for n in http.PROXY_VARIABLES
+    ):
+        variables["ALL_PROXY"] = settings.proxy
+    if settings.trusted_hosts:
+        variables["UV_INSECURE_HOST"] = " ".join(settings.trusted_hosts)
+    # Where the process sets one of these, it is there for uv already.
+    return {name: value for name, value in variables.items() if not environment.get(name)}
+
+
+def _index_variables(settings: pip.PipSettings) -> dict[str, str]:
+    variables: dict[str, str] = {}
+    if settings.index_url:
+        variables["UV_DEFAULT_INDEX"] = settings.index_url
+    if settings.extra_index_urls:
+        variables["UV_INDEX"] = " ".join(settings.extra_index_urls)
+        # To pip all indexes are one; uv would look no further than the first that knows the project.
+        variables["UV_INDEX_STRATEGY"] = "unsafe-best-match"
+    if settings.find_links:
+        variables["UV_FIND_LINKS"] = ",".join(settings.find_links)
+    if settings.no_index:
+        variables["UV_NO_INDEX"] = "1"
+    return variables
+
+
+def _uv_has_indexes() -> bool:
+    """Whether uv, as configured, uses other indexes than it would without any configuration."""
+    if any(os.environ.get(name) for name in UV_INDEX_VARIABLES):
+        return True
+    clean = {name: value for name, value in os.environ.items() if name != "UV_CONFIG_FILE"}
+    return _ask_uv(os.environ) != _ask_uv(clean, "--no-config")
+
+
+def _ask_uv(environment: Mapping[str, str], *options: str) -> tuple[IndexUrl, ...]:
+    """The indexes that uv uses. It tells them when it compiles no requirement at all, within 20 ms."""
+    from uv import find_uv_bin
+
+    argv = [find_uv_bin(), "pip", "compile", "-", "--python", sys.executable, "--no-python-downloads"]
+    argv += ["--quiet", "--no-header", "--offline", "--emit-index-url", "--emit-find-links", *options]
+    done = subprocess.run(argv, input="", capture_output=True, text=True, env=dict(environment), check=False)
+    if done.returncode:
+        raise IndexConfigurationError(
+            "uv cannot tell which Python indexes to use",
+            why=" ".join(done.stderr.split()),
+            hint="mend uv's settings: its variables UV_… and its `uv.toml`",
+        )
+    return _parse(done.stdout)
+
+
+def _parse(text: str) -> tuple[IndexUrl, ...]:
+    """Extra indexes come before the default one, as uv ranks them; folders and pages of files last."""
+    extra: list[IndexUrl] = []
+    default: list[IndexUrl] = []
+    flat: list[IndexUrl] = []
+    for line in text.splitlines():
+        option, _, value = line.strip().partition(" ")
+        if option == "--index-url":
+            default.append(IndexUrl(value))
+        elif option == "--extra-index-url":
+            extra.append(IndexUrl(value))
+        elif option == "--find-links":
+            flat.append(IndexUrl(value if "://" in value else Path(value).absolute().as_uri(), "flat"))
+    return tuple(dict.fromkeys((*extra, *default, *flat)))
+
+
+class PythonIndexes:
+    """Finds locked files on the indexes; safe to use from several threads."""
+
+    def __init__(self, client: httpx2.Client, indexes: Sequence[IndexUrl] | None = None) -> None:
+        self._client = client
+        self._indexes = indexes
+        self._flat: dict[str, list[pages.Link]] = {}
+        self._flat_lock = threading.Lock()
+
+    @property
+    def indexes(self) -> Sequence[IndexUrl]:
+        """The user's, unless others were given."""
+        return index_urls() if self._indexes is None else self._indexes
+
+    def locations(self, project: str, file: str, sha256: str = "") -> Iterator[str]:
+        """Addresses of a file, from the preferred index on; an index is asked when the one before is used up.
+
+        An index that cannot be asked is passed over; when all the others are used up, its error is raised.
+        """
+        failure: FetchError | None = None
+        for index in self.indexes:
+            try:
+                offered = self._offers(index, project, file)
+            except GoneError:
+                continue
+            except FetchError as error:
+                failure = failure or error
+                continue
+            for link in offered:
+                if link.file == file and (not sha256 or link.sha256 in ("", sha256)):
+                    yield with_credentials(link.url, index.url)
+        if failure:
+            raise failure
+
+    def _offers(self, index: IndexUrl, project: str, file: str) -> list[pages.Link]:
+        if index.kind == "simple":
+            return self._links(f"{index.url.rstrip('/')}/{project}/")
+        if index.url.startswith("file://") and not index.url.endswith((".html", ".htm")):
+            # Not listed: a folder may hold thousands of files, and one is wanted.
+            path = Path(url2pathname(urlsplit(index.url).path), file)
+            return [pages.Link(file, path.as_uri(), "")] if path.is_file() else []
+        with self._flat_lock:
+            if index.url not in self._flat:
+                self._flat[index.url] = self._links(index.url)
+        return self._flat[index.url]
+
+    def _links(self, url: str) -> list[pages.Link]:
+        page = http.get(self._client, url, accept=pages.ACCEPT)
+        try:
+            return pages.links(page)
+        except ValueError as error:
+            raise FetchError(
+                f"{http.shown(url)} is not an index of Python packages",
+                why=str(error),
+                hint="check the address in the settings of uv or pip",
+            ) from None
+
+
+def with_credentials(url: str, index: str) -> str:
+    """`url` with the credentials of `index` where both are on the same host and `url` has none."""
+    target, source = urlsplit(url), urlsplit(index)
+    credentials, at, host = source.netloc.rpartition("@")
+    if at and target.scheme == source.scheme and target.netloc == host:
+        return target._replace(netloc=f"{credentials}@{host}").geturl()
+    return url
