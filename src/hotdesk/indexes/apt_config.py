@@ -38,7 +38,7 @@ class AptSource:
 
         Other publishers also end their address in `/debian`; they bring a key or components of their own.
         """
-        if urlsplit(self.uri).scheme not in {"http", "https"} or "main" not in self.components:
+        if urlsplit(self.uri).scheme not in {"http", "https", "file"} or "main" not in self.components:
             return None
         if self.signed_by and not _is_debians_keyring(self.signed_by):
             return None

@@ -133,10 +133,10 @@ def _sibling(main: str | None) -> str | None:
 
 def _checked(uri: str, variable: str) -> str:
     parts = urlsplit(uri)
-    if parts.scheme not in {"http", "https"} or not parts.netloc:
+    if not (parts.scheme in {"http", "https"} and parts.netloc) and parts.scheme != "file":
         raise IndexConfigurationError(
             f"`{uri}` is not the address of a Debian mirror",
-            why="only http and https are supported",
+            why="only http, https and file addresses are supported",
             hint=f"correct {variable}, or the table `[debian]` of {_config_path()}",
         )
     return uri.rstrip("/")
