@@ -22,12 +22,22 @@ class Directory:
 
 
 @dataclass(frozen=True, slots=True)
+class Deflated:
+    """A file's content as the raw DEFLATE stream of an archive; `chunks` gives it anew at each call."""
+
+    size: int
+    crc32: int
+    chunks: Callable[[], Iterator[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
 class File:
     """A regular file.
 
     `chunks` gives its bytes anew at each call, in pieces of at most a few MiB, and raises
     `UnsafeArchiveError` at its end where they are not what the archive claimed. `sha256` is the hex
-    digest where the archive states one.
+    digest where the archive states one; `chunks` checks it, so that nobody need hash the bytes again.
+    `deflated` is there where the archive holds these very bytes compressed.
     """
 
     path: str
@@ -35,6 +45,7 @@ class File:
     chunks: Callable[[], Iterator[bytes]]
     executable: bool = False
     sha256: str | None = None
+    deflated: Deflated | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +115,7 @@ class _TreeWriter:
                     self._file(entry)
                 case Link(path, target):
                     self._claim(path)
-                    Path(self.tree, path).symlink_to(target)
+                    os.symlink(target, f"{self.tree}/{path}")
                     self.written.append(Written(path, 0o777, 0, f"link:{target}"))
         return self.written
 
@@ -129,23 +140,25 @@ class _TreeWriter:
     def _file(self, entry: File) -> None:
         self._claim(entry.path)
         mode = 0o755 if entry.executable else 0o644
-        digest = hashlib.sha256()
+        digest = None if entry.sha256 else hashlib.sha256()
         full = f"{self.tree}/{entry.path}"
         descriptor = os.open(full, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
         try:
             for chunk in entry.chunks():
-                digest.update(chunk)
+                if digest:
+                    digest.update(chunk)
                 _write_all(descriptor, chunk)
             os.fchmod(descriptor, mode)
         finally:
             os.close(descriptor)
-        self.written.append(Written(entry.path, mode, entry.size, f"sha256:{digest.hexdigest()}"))
+        content = digest.hexdigest() if digest else entry.sha256
+        self.written.append(Written(entry.path, mode, entry.size, f"sha256:{content}"))
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
+    written = os.write(descriptor, data)
+    while written < len(data):
+        written += os.write(descriptor, memoryview(data)[written:])
 
 
 def _twice(path: str) -> UnsafeArchiveError:

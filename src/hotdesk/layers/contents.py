@@ -1,0 +1,88 @@
+"""What an item of the store holds: written when it is made, compared when the store is verified."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hotdesk.errors import StoreError
+from hotdesk.layers.entries import Written
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+CONTENTS = "contents.json"
+TREE = "tree"
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """A tree's entries, by path."""
+
+    entries: tuple[Written, ...]
+
+    @classmethod
+    def of(cls, written: Iterable[Written]) -> Contents:
+        return cls(tuple(sorted(written, key=lambda entry: entry.path)))
+
+
+def write_contents(contents: Contents, item: Path) -> None:
+    rows = [[entry.path, entry.mode, entry.size, entry.content] for entry in contents.entries]
+    text = json.dumps(rows, separators=(",", ":"), ensure_ascii=False)
+    (item / CONTENTS).write_text(text, encoding="utf-8", newline="\n")
+
+
+def read_contents(item: Path) -> Contents:
+    """What the item was made to hold; `StoreError` where that cannot be read."""
+    try:
+        rows = json.loads((item / CONTENTS).read_bytes())
+        return Contents(tuple(Written(*row) for row in rows))
+    except (OSError, ValueError, TypeError) as error:
+        raise StoreError(
+            f"the store's item {item} is damaged",
+            why=f"{CONTENTS}: {error}",
+            hint="remove this folder; it is made anew when it is needed",
+        ) from None
+
+
+def verify_tree(item: Path) -> list[str]:
+    """Each difference between what the item holds and what it was made to hold, as a sentence."""
+    expected = {entry.path: entry for entry in read_contents(item).entries}
+    found = {entry.path: entry for entry in _scan(item / TREE)}
+    differences = [f"{path} is missing" for path in expected.keys() - found.keys()]
+    differences += [f"{path} does not belong here" for path in found.keys() - expected.keys()]
+    for path in expected.keys() & found.keys():
+        if expected[path] != found[path]:
+            differences.append(f"{path} is {_words(found[path])}, not {_words(expected[path])}")
+    return sorted(differences)
+
+
+def scan_tree(tree: Path) -> Contents:
+    """What a tree holds now, every file read and hashed."""
+    return Contents.of(_scan(tree))
+
+
+def _scan(tree: Path, below: str = "") -> Iterator[Written]:
+    with os.scandir(tree / below) as listing:
+        found = list(listing)
+    for entry in found:
+        path = f"{below}/{entry.name}" if below else entry.name
+        mode = stat.S_IMODE(entry.stat(follow_symlinks=False).st_mode)
+        if entry.is_symlink():
+            yield Written(path, mode, 0, f"link:{Path(entry.path).readlink()}")
+        elif entry.is_dir(follow_symlinks=False):
+            yield Written(path, mode, 0, "directory")
+            yield from _scan(tree, path)
+        else:
+            with Path(entry.path).open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256")
+            yield Written(path, mode, entry.stat().st_size, f"sha256:{digest.hexdigest()}")
+
+
+def _words(entry: Written) -> str:
+    return f"{entry.content} of {entry.size} bytes and mode {entry.mode:o}"

@@ -1,0 +1,263 @@
+"""A wheel as entries of the environment at /opt/desk, and as a tree in the store."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from hotdesk.layers.contents import Contents, write_contents
+from hotdesk.layers.entries import Deflated, File, safe_path, write_tree
+from hotdesk.layers.wheel_metadata import (
+    EntryPoint,
+    Recorded,
+    bad_wheel,
+    command_script,
+    format_record,
+    parse_entry_points,
+    parse_record,
+    root_is_purelib,
+)
+from hotdesk.layers.zip_archive import Member, ZipArchive
+from hotdesk.store import item_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from hotdesk.layers.entries import Entry
+    from hotdesk.store import Store
+
+PREFIX = "/opt/desk"
+INTERPRETER = f"{PREFIX}/bin/python"
+_UNRECORDED = ("RECORD", "RECORD.jws", "RECORD.p7s")
+_PLACEHOLDERS = (b"#!pythonw", b"#!python")
+_LONGEST_PLACEHOLDER = 16
+
+
+def site_packages(python: str) -> str:
+    """Where modules are below the prefix; `python` is a version such as `3.13`."""
+    return f"lib/python{python}/site-packages"
+
+
+def wheel_entries(wheel: Path, python: str, name: str = "") -> Iterator[Entry]:
+    """Everything that installing `wheel` puts below the environment's prefix, RECORD last.
+
+    Every file is checked against the wheel's RECORD while it streams. `name` is what errors call the
+    wheel where its path does not say.
+    """
+    return _Wheel(ZipArchive(wheel, name), python).entries()
+
+
+def wheel_tree_key(sha256: str, python: str) -> str:
+    return item_key("wheel-tree 1", sha256, python)
+
+
+def make_wheel_tree(store: Store, wheel: Path, sha256: str, python: str, name: str = "") -> Path:
+    """The store's item for `wheel`: `tree/`, and `contents.json`, which says what is in it."""
+
+    def fill(item: Path) -> None:
+        tree = item / "tree"
+        tree.mkdir(mode=0o755)
+        written = write_tree(wheel_entries(wheel, python, name), tree)
+        write_contents(Contents.of(written), item)
+
+    return store.make("wheel", wheel_tree_key(sha256, python), fill)
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A member and where it goes; `script` says that its first line may need the interpreter's path."""
+
+    member: Member
+    recorded: Recorded | None
+    path: str
+    script: bool
+
+
+class _Wheel:
+    def __init__(self, archive: ZipArchive, python: str) -> None:
+        self.archive = archive
+        self.label = archive.label
+        self.python = python
+        self.site = site_packages(python)
+        self.members = {member.name: member for member in archive.files}
+        self.dist_info = self._find_dist_info()
+        self.data = f"{self.dist_info.removesuffix('.dist-info')}.data"
+        root_is_purelib(self._metadata("WHEEL"), self.label)  # both roots are one folder in a venv
+        self.record = parse_record(self._metadata("RECORD"), self.label)
+        self._check_record()
+        self.commands = self._commands()
+        self.rows: list[tuple[str, str, str]] = []
+
+    def entries(self) -> Iterator[Entry]:
+        placed = [self._place(member) for member in self.archive.files]
+        for file in placed:
+            if file and file.member.name not in self._unrecorded:
+                yield self._script(file) if file.script else self._file(file)
+        for command in self.commands:
+            yield self._made(f"bin/{command.name}", command_script(command, INTERPRETER), executable=True)
+        yield self._made(f"{self.site}/{self.dist_info}/INSTALLER", b"hotdesk")
+        record = f"{self.site}/{self.dist_info}/RECORD"
+        self.rows.append((self._relative(record), "", ""))
+        yield _in_memory(record, format_record(self.rows))
+
+    def _find_dist_info(self) -> str:
+        found = {name.split("/")[0] for name in self.members if name.split("/")[0].endswith(".dist-info")}
+        found = {name for name in found if f"{name}/WHEEL" in self.members}
+        if len(found) != 1:
+            raise bad_wheel(self.label, f"it has {len(found)} .dist-info folders with a WHEEL file, not one")
+        return found.pop()
+
+    def _metadata(self, name: str) -> str:
+        member = self.members.get(f"{self.dist_info}/{name}")
+        if not member:
+            raise bad_wheel(self.label, f"it has no {name}")
+        try:
+            return self.archive.read(member).decode()
+        except UnicodeDecodeError:
+            raise bad_wheel(self.label, f"its {name} is not UTF-8") from None
+
+    @property
+    def _unrecorded(self) -> set[str]:
+        return {f"{self.dist_info}/{name}" for name in _UNRECORDED}
+
+    def _check_record(self) -> None:
+        """RECORD lists every file with its hash, and nothing else."""
+        listed = {path for path, recorded in self.record.items() if recorded} - self._unrecorded
+        held = set(self.members) - self._unrecorded
+        if missing := sorted(held - listed):
+            raise bad_wheel(self.label, f"its RECORD has no hash for `{missing[0]}` ({len(missing)} in all)")
+        if absent := sorted(set(self.record) - held - self._unrecorded):
+            raise bad_wheel(self.label, f"its RECORD lists `{absent[0]}`, which it does not hold")
+        for path, recorded in self.record.items():
+            member = self.members.get(path)
+            if recorded and member and recorded.size not in (None, member.size):
+                self.archive.refuse(path, f"RECORD says it has {recorded.size} bytes, not {member.size}")
+
+    def _commands(self) -> list[EntryPoint]:
+        if f"{self.dist_info}/entry_points.txt" not in self.members:
+            return []
+        commands = parse_entry_points(self._metadata("entry_points.txt"), self.label)
+        for command in commands:
+            safe_path(command.name, self.label)
+            self._refuse_reserved(f"bin/{command.name}")
+        return commands
+
+    def _place(self, member: Member) -> _Placed | None:
+        """Where a member goes; None for what gives way to something else."""
+        recorded = self.record.get(member.name)
+        first, _, rest = member.name.partition("/")
+        if first != self.data:
+            if member.name == f"{self.dist_info}/INSTALLER":
+                return None
+            return _Placed(member, recorded, f"{self.site}/{member.name}", script=False)
+        scheme, _, inner = rest.partition("/")
+        script = scheme == "scripts"
+        folder = self._folder(scheme, member)
+        path = f"{folder}/{inner}".removeprefix("/")
+        self._refuse_reserved(path)
+        if script and _wrapped_name(inner) in {command.name for command in self.commands}:
+            return None
+        return _Placed(member, recorded, path, script)
+
+    def _folder(self, scheme: str, member: Member) -> str:
+        """A scheme's folder below the prefix, as in any virtual environment."""
+        project = self.dist_info.split("-")[0]
+        folders = {
+            "purelib": self.site,
+            "platlib": self.site,
+            "scripts": "bin",
+            "data": "",
+            "headers": f"include/site/python{self.python}/{project}",
+        }
+        if scheme not in folders or member.name.count("/") < 2:
+            self.archive.refuse(member.name, f"no scheme is named {scheme!r}")
+        return folders[scheme]
+
+    def _refuse_reserved(self, path: str) -> None:
+        if path in ("pyvenv.cfg", "bin/python", "bin/python3", f"bin/python{self.python}"):
+            raise bad_wheel(self.label, f"it would replace the environment's own `{path}`")
+
+    def _relative(self, path: str) -> str:
+        return posixpath.relpath(path, self.site)
+
+    def _file(self, placed: _Placed) -> File:
+        member, recorded = placed.member, placed.recorded
+        assert recorded  # _check_record saw to it
+        self.rows.append((self._relative(placed.path), recorded.stated, str(member.size)))
+        deflated = Deflated(member.packed_size, member.crc32, partial(self.archive.packed, member))
+        return File(
+            path=placed.path,
+            size=member.size,
+            chunks=partial(self._checked, member, recorded),
+            executable=member.executable or placed.script,
+            sha256=recorded.digest.hex() if recorded.algorithm == "sha256" else None,
+            deflated=deflated if member.deflated else None,
+        )
+
+    def _checked(self, member: Member, recorded: Recorded) -> Iterator[bytes]:
+        digest = recorded.hasher()
+        for piece in self.archive.chunks(member):
+            digest.update(piece)
+            yield piece
+        if digest.digest() != recorded.digest:
+            self.archive.refuse(member.name, f"its {recorded.algorithm} is not the one in RECORD")
+
+    def _script(self, placed: _Placed) -> File:
+        """A script whose first line asks for the interpreter gets its path; any other stays as it is."""
+        plain = self._file(placed)
+        placeholder = _placeholder(plain)
+        if not placeholder:
+            return plain
+        chunks = partial(_with_interpreter, plain, placeholder)
+        digest = hashlib.sha256()
+        for piece in chunks():
+            digest.update(piece)
+        size = plain.size - len(placeholder) + len(f"#!{INTERPRETER}")
+        recorded = Recorded("sha256", digest.digest(), size)
+        self.rows[-1] = (self._relative(plain.path), recorded.stated, str(size))
+        return File(plain.path, size, chunks, executable=True, sha256=digest.hexdigest())
+
+    def _made(self, path: str, content: bytes, *, executable: bool = False) -> File:
+        file = _in_memory(path, content, executable=executable)
+        recorded = Recorded("sha256", hashlib.sha256(content).digest(), len(content))
+        self.rows.append((self._relative(path), recorded.stated, str(len(content))))
+        return file
+
+
+def _in_memory(path: str, content: bytes, *, executable: bool = False) -> File:
+    digest = hashlib.sha256(content).hexdigest()
+    return File(path, len(content), lambda: iter((content,)), executable=executable, sha256=digest)
+
+
+def _placeholder(script: File) -> bytes:
+    start = b""
+    for piece in script.chunks():
+        start += piece
+        if len(start) >= _LONGEST_PLACEHOLDER:
+            break
+    return next((placeholder for placeholder in _PLACEHOLDERS if start.startswith(placeholder)), b"")
+
+
+def _with_interpreter(script: File, placeholder: bytes) -> Iterator[bytes]:
+    pending = b""
+    replaced = False
+    for piece in script.chunks():
+        if replaced:
+            yield piece
+            continue
+        pending += piece
+        if len(pending) >= len(placeholder):
+            yield f"#!{INTERPRETER}".encode() + pending[len(placeholder) :]
+            replaced = True
+
+
+def _wrapped_name(script: str) -> str:
+    """The command that setuptools' own wrapper of this name would start."""
+    for suffix in (".exe", "-script.py", ".pya"):
+        if script.endswith(suffix):
+            return script.removesuffix(suffix)
+    return script
