@@ -1,0 +1,1 @@
+"""hotdesk measured against other tools, in one run: `python -m benchmarks`."""
