@@ -313,9 +313,11 @@ def _host(url: str) -> str:
 
 def _explain_status(error: StatusError) -> FetchError:
     what = f"{shown(error.url)} cannot be downloaded"
-    why = f"the server answers {error.status}"
+    why = f"{_host(error.url)} answers {error.status}"
     if error.status in (404, 410):
-        return GoneError(what, why="the server has no such file", hint="run `hotdesk lock --upgrade`")
+        return GoneError(
+            what, why=f"{_host(error.url)} has no such file", hint="run `hotdesk lock --upgrade`"
+        )
     if error.status in (401, 403):
         hint = "put the user and password of this host into `~/.netrc` or into the address of the index"
         return FetchError(what, why=f"{why}: access is denied", hint=hint)
