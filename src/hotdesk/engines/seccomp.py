@@ -6,7 +6,7 @@ Source: linux/seccomp.h, linux/filter.h, linux/audit.h and each architecture's s
 from __future__ import annotations
 
 import errno
-import platform
+import os
 import struct
 
 _AUDIT_ARCHES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -14,10 +14,11 @@ _NUMBERS = {
     "x86_64": {
         "ioctl": 16, "chown": 92, "fchown": 93, "lchown": 94, "mknod": 133, "add_key": 248,
         "request_key": 249, "keyctl": 250, "mknodat": 259, "fchownat": 260,
+        "fsync": 74, "fdatasync": 75, "sync": 162, "sync_file_range": 277, "syncfs": 306,
     },
     "aarch64": {
         "ioctl": 29, "mknodat": 33, "fchownat": 54, "fchown": 55, "add_key": 217, "request_key": 218,
-        "keyctl": 219,
+        "keyctl": 219, "sync": 81, "fsync": 82, "fdatasync": 83, "sync_file_range": 84, "syncfs": 267,
     },
 }  # fmt: skip
 
@@ -33,9 +34,11 @@ def pretend_ownership(machine: str = "") -> bytes:
     """Answers chown and mknod with success without doing them, so that dpkg believes it is root.
 
     With it, an ordinary user and root get the same tree; ownership comes from the packages instead.
+    So are requests to wait for the disk: a tree that is not whole when the machine dies is made anew.
     """
-    names = ("chown", "fchown", "lchown", "fchownat", "mknod", "mknodat")
-    return _program(dict.fromkeys(names, 0), machine)
+    owners = ("chown", "fchown", "lchown", "fchownat", "mknod", "mknodat")
+    disk = ("fsync", "fdatasync", "sync", "sync_file_range", "syncfs")
+    return _program(dict.fromkeys((*owners, *disk), 0), machine)
 
 
 def protect_host(machine: str = "") -> bytes:
@@ -45,7 +48,7 @@ def protect_host(machine: str = "") -> bytes:
 
 
 def _program(answers: dict[str, int], machine: str, ioctls: dict[int, int] | None = None) -> bytes:
-    machine = machine or platform.machine()
+    machine = machine or os.uname().machine
     numbers = _NUMBERS[machine]
     code: list[tuple[int, int, int, int]] = [
         (_LOAD, 0, 0, _OFFSET_ARCH),

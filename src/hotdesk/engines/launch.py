@@ -1,0 +1,70 @@
+"""Start bwrap: the steps between fork and exec that `subprocess` does not offer."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, NoReturn
+
+from hotdesk.engines.landlock import close_scopes
+from hotdesk.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+def launch(
+    argv: Sequence[str],
+    descriptors: Sequence[int],
+    *,
+    ignored: Iterable[signal.Signals] = (),
+    background_output: int | None = None,
+) -> int:
+    """Start `argv` with an empty environment; its process id, or 0 in the background.
+
+    It inherits `descriptors`, ignores the signals in `ignored`, and blocks none. With
+    `background_output` it has a session of its own, and this process is not its parent.
+    """
+    trouble_reader, trouble_writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(trouble_reader)
+        try:
+            if background_output is not None:
+                _detach(background_output)
+            _become(argv, descriptors, ignored)
+        except OSError as error:
+            os.write(trouble_writer, f"{error.strerror}: {error.filename or argv[0]}".encode())
+        finally:
+            os._exit(1)
+    os.close(trouble_writer)
+    with os.fdopen(trouble_reader, "rb") as reader:
+        trouble = reader.read().decode(errors="replace")
+    if background_output is not None or trouble:
+        os.waitpid(child, 0)
+    if trouble:
+        raise EngineError("bubblewrap cannot be started", why=trouble, hint="install hotdesk again")
+    return 0 if background_output is not None else child
+
+
+def _detach(output: int) -> None:
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    os.chdir("/")  # or the caller's folder could not be unmounted for as long as the desk runs
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+
+
+def _become(argv: Sequence[str], descriptors: Sequence[int], ignored: Iterable[signal.Signals]) -> NoReturn:
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, True)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)  # Python ignores these two
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
+    close_scopes()
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    os.execve(argv[0], list(argv), {})  # noqa: S606
