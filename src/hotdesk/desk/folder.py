@@ -1,0 +1,215 @@
+"""A desk's folder on disk.
+
+    <data>/desks/NAME/           readable by its owner alone
+        desk.json                what was started, with the token
+        home/                    the desk's own home; it persists
+        keep/                    copies that the caller wants kept beside the desk: its spec, its lock
+        log                      what Jupyter said
+        status                   what bubblewrap reported: pid 1, at the end the exit code
+        alive                    locked by the sandbox's pid 1 for as long as anything runs inside
+        starting                 locked by the process that starts the desk
+    <data>/ports/PORT            locked while a desk that will listen there starts
+
+The kernel drops a lock with the last process that holds it: no crash, `kill -9` or reboot leaves a desk
+that only looks alive, and no process id is trusted without the lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import stat
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hotdesk.engines.request import Root
+from hotdesk.errors import DeskError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_FORMAT = 1
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """A desk as it was last started. `labels` are the caller's own; `started` is in seconds since 1970.
+
+    `stopped` tells that its owner asked for its end. `boot` names the machine's run since it was switched on.
+    """
+
+    name: str
+    folder: Path
+    root: Root
+    project: Path | None
+    port: int
+    token: str = field(repr=False)
+    started: float
+    boot: str
+    stopped: bool = False
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "home"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log"
+
+    @property
+    def url(self) -> str:
+        """What opens the desk in a browser; it holds the token."""
+        return f"http://127.0.0.1:{self.port}/lab?token={self.token}"
+
+
+def data_path() -> Path:
+    """`HOTDESK_DATA`, else the user's data folder."""
+    if configured := os.environ.get("HOTDESK_DATA"):
+        return Path(configured).absolute()
+    from platformdirs import user_data_path  # 15 ms, and not needed with HOTDESK_DATA
+
+    return user_data_path("hotdesk")
+
+
+def desk_folder(name: str) -> Path:
+    """Where the desk of this name is, or will be."""
+    if not _NAME.fullmatch(name):
+        raise DeskError(
+            f"`{name}` cannot be the name of a desk",
+            why="a name has at most 63 letters, digits, `.`, `_` and `-`, and begins with a letter or digit",
+            hint="give another with --name",
+        )
+    return data_path() / "desks" / name
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder private to the caller; refuse one that somebody else could have prepared."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        check_private(folder)
+    except OSError as error:
+        raise DeskError(
+            f"the folder {folder} cannot be made",
+            why=f"{error.strerror}: {error.filename}",
+            hint="mend its permissions or free some space, or set HOTDESK_DATA to another folder",
+        ) from error
+
+
+def check_private(folder: Path) -> None:
+    """Raise `DeskError` unless the folder is a real one, the caller's, and closed to everybody else."""
+    found = folder.lstat()
+    problem = ""
+    if not stat.S_ISDIR(found.st_mode):
+        problem = "it is a link or a file, not a folder"
+    elif found.st_uid != os.geteuid():
+        problem = f"it belongs to user {found.st_uid}"
+    elif found.st_mode & 0o077:
+        problem = f"others may use it (mode {stat.S_IMODE(found.st_mode):o})"
+    if problem:
+        raise DeskError(
+            f"the desk's folder {folder} is not safe to use",
+            why=problem,
+            hint=f"look at what is in it, then chmod 700 or remove it: {folder}",
+        )
+
+
+def write_desk(desk: Desk) -> None:
+    """Replace `desk.json` in one step."""
+    document = {
+        "hotdesk-desk": _FORMAT,
+        "name": desk.name,
+        "system": str(desk.root.system),
+        "environment": str(desk.root.environment),
+        "project": None if desk.project is None else str(desk.project),
+        "port": desk.port,
+        "token": desk.token,
+        "started": desk.started,
+        "boot": desk.boot,
+        "stopped": desk.stopped,
+        "labels": dict(desk.labels),
+    }
+    write_private(desk.folder / "desk.json", json.dumps(document, indent=1).encode())
+
+
+def read_desk(folder: Path) -> Desk | None:
+    """What `write_desk` wrote, None where no desk was ever started there."""
+    try:
+        check_private(folder)
+        descriptor = os.open(folder / "desk.json", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    with os.fdopen(descriptor, encoding="utf-8") as file:
+        try:
+            return _parse(json.load(file), folder)
+        except (ValueError, KeyError, TypeError) as error:
+            raise DeskError(
+                f"`{folder / 'desk.json'}` cannot be read",
+                why=f"{type(error).__name__}: {error}",
+                hint=f"remove the desk with `hotdesk rm {folder.name}`; its home goes with it",
+            ) from None
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Replace the file in one step; only its owner may read it."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def open_private(path: Path, flags: int = os.O_RDWR) -> int:
+    """A descriptor of a file that is made when it is not there; never through a link."""
+    return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
+@contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold the lock on this file alone; waits for whoever holds it."""
+    descriptor = open_private(path)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether somebody holds a lock on the file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _parse(document: dict[str, Any], folder: Path) -> Desk:
+    project = document["project"]
+    return Desk(
+        name=folder.name,
+        folder=folder,
+        root=Root(Path(document["system"]), Path(document["environment"])),
+        project=None if project is None else Path(project),
+        port=int(document["port"]),
+        token=str(document["token"]),
+        started=float(document["started"]),
+        boot=str(document["boot"]),
+        stopped=bool(document["stopped"]),
+        labels={str(name): str(value) for name, value in document["labels"].items()},
+    )
