@@ -179,20 +179,20 @@ class PythonIndexes:
 
     def _offers(self, index: IndexUrl, project: str, file: str) -> list[pages.Link]:
         if index.kind == "simple":
-            return self._links(f"{index.url.rstrip('/')}/{project}/")
+            return self._links(f"{index.url.rstrip('/')}/{project}/", file)
         if index.url.startswith("file://") and not index.url.endswith((".html", ".htm")):
             # Not listed: a folder may hold thousands of files, and one is wanted.
             path = Path(url2pathname(urlsplit(index.url).path), file)
             return [pages.Link(file, path.as_uri(), "")] if path.is_file() else []
         with self._flat_lock:
             if index.url not in self._flat:
-                self._flat[index.url] = self._links(index.url)
+                self._flat[index.url] = self._links(index.url, "")
         return self._flat[index.url]
 
-    def _links(self, url: str) -> list[pages.Link]:
+    def _links(self, url: str, file: str) -> list[pages.Link]:
         page = http.get(self._client, url, accept=pages.ACCEPT)
         try:
-            return pages.links(page)
+            return pages.links(page, file)
         except ValueError as error:
             raise FetchError(
                 f"{http.shown(url)} is not an index of Python packages",
