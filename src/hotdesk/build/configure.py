@@ -1,0 +1,179 @@
+"""Debian's own scripts, run by dpkg inside bubblewrap as an emulated root, the same way everywhere.
+
+They see user 0, no network, empty `/run` and `/tmp`, and an environment in which nothing is the caller's.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hotdesk.build.dpkg import database_name
+from hotdesk.build.unpack import MTIME, control_fields
+from hotdesk.engines.bubblewrap import run_bwrap
+from hotdesk.engines.namespaces import explain
+from hotdesk.engines.seccomp import pretend_ownership
+from hotdesk.errors import ConfigureError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hotdesk.build.unpack import Unpacked
+
+ENVIRONMENT = {
+    "DEBCONF_NONINTERACTIVE_SEEN": "true",
+    "DEBIAN_FRONTEND": "noninteractive",
+    "HOME": "/root",
+    "LC_ALL": "C.UTF-8",
+    "PATH": "/run/hotdesk/bin:/usr/sbin:/usr/bin",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "SHELL": "/bin/sh",
+    "SOURCE_DATE_EPOCH": str(MTIME),
+}
+
+_FIRST = ("base-passwd", "base-files")
+"""The users and the folders that the scripts of all others take for granted."""
+
+_STARTED = "hotdesk: started"
+_SHOWN = 40
+
+_CHOWN = """#!/bin/sh
+# The kernel's answer to chown is a pretence here; what was asked for is kept for the packages' ownership.
+{ printf '%s\\n' "${0##*/}" "$PWD" "$#"; printf '%s\\n' "$@"; } >> /run/hotdesk/chown.log
+exec "/usr/bin/${0##*/}" "$@"
+"""
+
+# Its postinst makes the bundle, then asks for a trigger that makes it again for the sake of the hooks.
+_CERTIFICATES = """#!/bin/sh
+if [ $# = 0 ] && [ -s /etc/ssl/certs/ca-certificates.crt ] && [ -z "$(ls -A /etc/ca-certificates/update.d)" ]
+then exit 0; fi
+exec /bin/sh /run/hotdesk/update-ca-certificates "$@"
+"""
+
+# Bytecode is compiled afterwards, the same everywhere; Debian's scripts write their program's names to it.
+_PY_COMPILE = "import sys\nsys.stdin.read() if '-' in sys.argv[1:] else None\n"
+
+_POLICY = "#!/bin/sh\nexit 101\n"
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerChange:
+    """One call of chown or chgrp by a script: where, and with which arguments."""
+
+    command: str
+    directory: str
+    arguments: tuple[str, ...]
+
+
+def configure(tree: Path, packages: Sequence[Unpacked]) -> list[OwnerChange]:
+    """Run the scripts of `packages`, unpacked and registered in `tree`; returns what they tried to chown."""
+    policy = tree / "usr/sbin/policy-rc.d"
+    if not policy.exists():
+        policy.write_text(_POLICY)
+        policy.chmod(0o755)
+    with tempfile.TemporaryDirectory(prefix="hotdesk-") as name:
+        tools = Path(name)
+        options = [*_options(tree), *_tools(tools, tree, packages)]
+        result = run_bwrap(
+            options, ["/bin/sh", "/run/hotdesk/script"], seccomp=pretend_ownership(), environment=ENVIRONMENT
+        )
+        output = result.stdout.decode("utf-8", "replace")
+        if _STARTED not in output:
+            raise explain(output.strip())
+        if result.returncode:
+            raise _failure(output)
+        changes = _owner_changes((tools / "chown.log").read_text("utf-8", "surrogateescape"))
+    policy.unlink(missing_ok=True)
+    return changes
+
+
+def _options(tree: Path) -> list[str]:
+    return [
+        "--unshare-user",
+        "--unshare-all",
+        *("--uid", "0", "--gid", "0", "--cap-add", "ALL", "--hostname", "desk"),
+        *("--bind", str(tree), "/", "--proc", "/proc", "--dev", "/dev"),
+        *("--tmpfs", "/run", "--tmpfs", "/tmp", "--chdir", "/"),  # noqa: S108
+    ]
+
+
+def _tools(tools: Path, tree: Path, packages: Sequence[Unpacked]) -> list[str]:
+    """Fill `tools`, which appears at `/run/hotdesk`, and return bwrap's options that put them in place."""
+    (tools / "bin").mkdir()
+    for name in ("chown", "chgrp"):
+        (tools / "bin" / name).write_text(_CHOWN)
+        (tools / "bin" / name).chmod(0o755)
+    (tools / "chown.log").touch()
+    (tools / "script").write_text(_script(packages))
+    options = ["--bind", str(tools), "/run/hotdesk"]
+    replaced = tree / "usr/sbin/update-ca-certificates"
+    if replaced.is_file():
+        shutil.copyfile(replaced, tools / replaced.name)
+        (tools / "certificates").write_text(_CERTIFICATES)
+        (tools / "certificates").chmod(0o755)
+        options += ["--ro-bind", str(tools / "certificates"), f"/usr/sbin/{replaced.name}"]
+    (tools / "py_compile.py").write_text(_PY_COMPILE)
+    for path in sorted(tree.glob("usr/lib/python3.*/py_compile.py")):
+        options += ["--ro-bind", str(tools / "py_compile.py"), f"/{path.relative_to(tree)}"]
+    return options
+
+
+def _script(packages: Sequence[Unpacked]) -> str:
+    """Everything in one shell: each preinst, the users and folders, then all the rest.
+
+    dpkg runs a preinst before it unpacks; here all is unpacked by then, which none may mind: on an upgrade
+    they find the old files in the same places.
+    """
+    named = {package.name: package for package in packages}
+    order = [named[name] for name in _FIRST if name in named]
+    order += [package for name, package in sorted(named.items()) if name not in _FIRST]
+    first = " ".join(name for name in _FIRST if name in named)
+    dpkg = "dpkg --force-unsafe-io --force-not-root"
+    lines = [
+        "umask 022",
+        f"echo '{_STARTED}'",
+        "(",
+        "export DPKG_ADMINDIR=/var/lib/dpkg DPKG_ROOT= DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT=1",
+        "preinst() {",
+        "  export DPKG_MAINTSCRIPT_PACKAGE=$1 DPKG_MAINTSCRIPT_ARCH=$2 DPKG_MAINTSCRIPT_NAME=preinst",
+        '  "$3" install ||',
+        '    { echo "dpkg: error processing package $1 (preinst): it ended with $?"; exit 1; }',
+        "}",
+    ]
+    for package in order:
+        if "preinst" in package.control:
+            architecture = control_fields(package.control["control"])["architecture"]
+            label = database_name(package)
+            lines.append(f"preinst {package.name} {architecture} /var/lib/dpkg/info/{label}.preinst")
+    lines += [
+        ") || exit 1",
+        f"{dpkg} --force-depends --configure {first} || exit 1" if first else ":",
+        f"{dpkg} --configure -a || exit 1",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _failure(output: str) -> ConfigureError:
+    failed = re.findall(r"^dpkg: error processing package (\S+)", output, re.MULTILINE)
+    names = ", ".join(f"`{name}`" for name in dict.fromkeys(failed)) or "the base system"
+    lines = [line for line in output.strip().splitlines() if line != _STARTED]
+    return ConfigureError(
+        f"{names} could not be configured",
+        why="its own scripts failed; the end of what dpkg said:\n" + "\n".join(lines[-_SHOWN:]),
+        hint="take the package off `debian` in `hotdesk.toml`, or lock another version of it",
+    )
+
+
+def _owner_changes(log: str) -> list[OwnerChange]:
+    changes = []
+    lines = iter(log.split("\n")[:-1])
+    for command in lines:
+        directory, count = next(lines), int(next(lines))
+        # printf writes one empty line for no arguments at all.
+        changes.append(OwnerChange(command, directory, tuple(next(lines) for _ in range(max(count, 1)))))
+    return changes

@@ -1,0 +1,170 @@
+"""Who owns what in the base system: from the packages' own headers, and from what their scripts asked for.
+
+On disk everything belongs to whoever made the tree, with plain modes; this is what an image is made from.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hotdesk.errors import StoreError
+from hotdesk.layers.debian import Ownership
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from hotdesk.build.configure import OwnerChange
+    from hotdesk.build.unpack import SystemTree
+
+OWNERSHIP = "ownership.json"
+
+
+def disk_mode(owner: Ownership, *, directory: bool) -> int:
+    """The mode on disk of what should have the mode in `owner`.
+
+    The owner can always read, write and remove it, and the kernel never sees setuid, setgid or sticky.
+    """
+    return (owner.mode & 0o777) | (0o700 if directory else 0o600)
+
+
+def settle_ownership(tree: SystemTree, changes: Sequence[OwnerChange]) -> dict[str, Ownership]:
+    """The owner and mode of all that is in the tree now; modes on disk become plain ones on the way.
+
+    A mode that a script changed wins over its package's, and so do the owners that `changes` name.
+    """
+    root = Path(tree.root)
+    owners = {path: _owner(tree, root, path) for path in _paths(root)}
+    for change in changes:
+        _apply(change, root, owners)
+    _apply_overrides(root, owners)
+    for path, owner in owners.items():
+        file = root / path
+        if not file.is_symlink():
+            file.chmod(disk_mode(owner, directory=file.is_dir()))
+    return owners
+
+
+def _paths(root: Path) -> Iterator[str]:
+    for folder, directories, files in root.walk() if hasattr(root, "walk") else _walk(root):
+        below = folder.relative_to(root)
+        yield from ((below / name).as_posix() for name in (*directories, *files))
+
+
+def _walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    import os  # Path.walk is from Python 3.12
+
+    for folder, directories, files in os.walk(root):
+        yield Path(folder), directories, files
+
+
+def _owner(tree: SystemTree, root: Path, path: str) -> Ownership:
+    status = (root / path).lstat()
+    found = stat.S_IMODE(status.st_mode)
+    if stat.S_ISLNK(status.st_mode):
+        found = 0o777
+    declared = tree.ownership.get(path)
+    if declared is None:
+        return Ownership(0, 0, found)
+    if stat.S_ISLNK(status.st_mode) or found == disk_mode(declared, directory=stat.S_ISDIR(status.st_mode)):
+        return declared
+    return Ownership(declared.uid, declared.gid, found)
+
+
+def _apply(change: OwnerChange, root: Path, owners: dict[str, Ownership]) -> None:
+    flags = [argument for argument in change.arguments if argument.startswith("-")]
+    operands = [argument for argument in change.arguments if not argument.startswith("-")]
+    reference = next((flag.partition("=")[2] for flag in flags if flag.startswith("--reference=")), "")
+    if reference:
+        model = owners.get(_resolve(root, change.directory, reference))
+        uid, gid = (model.uid, model.gid) if model else (None, None)
+    elif operands:
+        uid, gid = _parse_owner(operands.pop(0), root, group_only=change.command == "chgrp")
+    else:
+        return
+    if change.command == "chgrp":
+        uid = None
+    recursive = any(flag == "--recursive" or (flag[1:2] != "-" and "R" in flag) for flag in flags)
+    follow = not any(flag == "--no-dereference" or (flag[1:2] != "-" and "h" in flag) for flag in flags)
+    for operand in operands:
+        path = _resolve(root, change.directory, operand, follow=follow)
+        below = f"{path}/" if path else ""
+        for known in [path, *(known for known in owners if recursive and known.startswith(below))]:
+            if known in owners:
+                old = owners[known]
+                owners[known] = Ownership(
+                    old.uid if uid is None else uid, old.gid if gid is None else gid, old.mode
+                )
+
+
+def _apply_overrides(root: Path, owners: dict[str, Ownership]) -> None:
+    """dpkg-statoverride changes owners by itself, and keeps a list of them."""
+    overrides = root / "var/lib/dpkg/statoverride"
+    for line in overrides.read_text().splitlines() if overrides.is_file() else ():
+        user, group, mode, path = line.split(" ", 3)
+        uid, gid = _number(user, root / "etc/passwd"), _number(group, root / "etc/group")
+        known = _resolve(root, "/", path)
+        if known in owners:
+            owners[known] = Ownership(uid or 0, gid or 0, int(mode, 8))
+
+
+def _parse_owner(text: str, root: Path, *, group_only: bool) -> tuple[int | None, int | None]:
+    if group_only:
+        return None, _number(text, root / "etc/group")
+    user, separator, group = (
+        text.replace(".", ":", 1).partition(":") if ":" not in text else text.partition(":")
+    )
+    uid = _number(user, root / "etc/passwd")
+    if separator and not group:
+        return uid, _number(user, root / "etc/passwd", column=3)  # `user:` means the user's login group
+    return uid, _number(group, root / "etc/group") if group else None
+
+
+def _number(name: str, table: Path, column: int = 2) -> int | None:
+    """The number of a user or group, or None where it has none: Debian's script failed there as well."""
+    for line in table.read_text().splitlines():
+        fields = line.split(":")
+        if fields[0] == name:
+            return int(fields[column])
+    return int(name) if name.isdigit() else None
+
+
+def _resolve(root: Path, directory: str, path: str, *, follow: bool = True, depth: int = 0) -> str:
+    """Where `path` leads inside the tree, links followed as the kernel does with `root` as its root."""
+    parts = posixpath.normpath(posixpath.join(directory, path)).strip("/").split("/")
+    resolved = ""
+    for index, part in enumerate(parts):
+        resolved = f"{resolved}/{part}" if resolved else part
+        last = index == len(parts) - 1
+        if (follow or not last) and depth < 40 and (root / resolved).is_symlink():
+            target = (root / resolved).readlink().as_posix()
+            onward = posixpath.join(target, *parts[index + 1 :])
+            return _resolve(root, f"/{resolved.rpartition('/')[0]}", onward, follow=follow, depth=depth + 1)
+    return "" if resolved == "." else resolved
+
+
+def write_ownership(owners: Mapping[str, Ownership], item: Path) -> None:
+    """Every path that is not simply root's, with a plain mode."""
+    rows = [
+        [path, owner.uid, owner.gid, owner.mode]
+        for path, owner in sorted(owners.items())
+        if (owner.uid, owner.gid) != (0, 0) or owner.mode not in (0o644, 0o755, 0o777)
+    ]
+    text = json.dumps(rows, separators=(",", ":"), ensure_ascii=False)
+    (item / OWNERSHIP).write_text(text, encoding="utf-8", newline="\n")
+
+
+def read_ownership(item: Path) -> dict[str, Ownership]:
+    """The paths of the system at `item` that are not simply root's with the mode they have on disk."""
+    try:
+        rows = json.loads((item / OWNERSHIP).read_bytes())
+        return {path: Ownership(uid, gid, mode) for path, uid, gid, mode in rows}
+    except (OSError, ValueError, TypeError) as error:
+        raise StoreError(
+            f"the store's item {item} is damaged",
+            why=f"{OWNERSHIP}: {error}",
+            hint="remove this folder; it is made anew when it is needed",
+        ) from None
