@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _POLL = 0.005  # seconds between two requests: 0.3 % of what Jupyter needs to start
+_LOOK = 0.05  # seconds between two looks at memory; a process's own high-water mark misses nothing
 
 
 class BenchmarkError(Exception):
@@ -124,13 +125,13 @@ def disk_usage(folder: Path) -> int:
 
 
 class PeakMemory:
-    """While open, watches processes for which `mine` holds, given their command line.
+    """While open, watches the processes for whose folder in /proc `mine` holds.
 
     `together` is the highest sum of resident sets seen at one moment, `largest` the highest high-water mark
     of one process; both in bytes. Pages that processes share count in each, so `together` is an upper bound.
     """
 
-    def __init__(self, mine: Callable[[list[str]], bool]) -> None:
+    def __init__(self, mine: Callable[[Path], bool]) -> None:
         self.together = 0
         self.largest = 0
         self._mine = mine
@@ -148,20 +149,21 @@ class PeakMemory:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._done.wait(0.05):
-            found = [memory for memory in map(self._memory_of, Path("/proc").glob("[0-9]*")) if memory]
-            self.together = max(self.together, sum(now for now, _ in found))
-            self.largest = max(self.largest, *(peak for _, peak in found), 0)
+        while not self._done.wait(_LOOK):
+            seen = [self._memory_of(process) for process in Path("/proc").glob("[0-9]*")]
+            self.together = max(self.together, sum(now for now, _ in seen))
+            self.largest = max(self.largest, *(peak for _, peak in seen))
 
-    def _memory_of(self, process: Path) -> tuple[int, int] | None:
+    def _memory_of(self, process: Path) -> tuple[int, int]:
         try:
-            words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            if not self._mine(words):
-                return None
-            fields = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
-            return tuple(int(fields[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))  # type: ignore[return-value]
+            if not self._mine(process):
+                return 0, 0
+            lines = (process / "status").read_text().splitlines()
+            fields = dict(line.split(":", 1) for line in lines)
+            now, peak = (int(fields[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))
         except (OSError, KeyError):
-            return None  # it ended meanwhile
+            return 0, 0  # it ended meanwhile
+        return now, peak
 
 
 def _end(output: str) -> str:

@@ -28,22 +28,27 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """`metric` of `arm` stays within `limit`, absolutely or as a multiple of what `against` gave."""
+    """`metric` of `arm` stays within `limit`, absolutely or as a multiple of what `against` gave.
+
+    Without a limit it is a comparison for the reader, such as the noise between two equal arms.
+    """
 
     arm: str
     metric: str
-    limit: float
+    limit: float | None
     against: str | None = None
     against_metric: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RowResult:
-    """One row: its samples, what is claimed from them, and what a reader must know to judge them."""
+    """One row: its samples, what is claimed from them, and what a reader must know to judge them.
+
+    A metric's name begins with its unit: `seconds until …`, `bytes of …`.
+    """
 
     number: int
     title: str
-    unit: str
     samples: Sequence[Sample]
     claims: Sequence[Claim]
     notes: Sequence[str] = ()
@@ -61,8 +66,8 @@ class RowResult:
         found = {(sample.arm, metric): None for sample in self.samples for metric in sample.values}
         return sorted(found, key=lambda pair: pair[0])
 
-    def judge(self, claim: Claim) -> tuple[Estimate, bool]:
-        """The estimate that `claim` is about, and whether it is within the limit."""
+    def judge(self, claim: Claim) -> tuple[Estimate, bool | None]:
+        """The estimate that `claim` is about, and whether it is within the limit; None without a limit."""
         values = self.series(claim.arm, claim.metric)
         if claim.against is None:
             estimate = statistics.median(values)
@@ -70,7 +75,7 @@ class RowResult:
             estimate = statistics.ratio(
                 values, self.series(claim.against, claim.against_metric or claim.metric)
             )
-        return estimate, estimate.value <= claim.limit
+        return estimate, None if claim.limit is None else estimate.value <= claim.limit
 
 
 def run_blocks(

@@ -51,8 +51,16 @@ def test_a_claim_that_misses_its_limit_says_so() -> None:
 
     _, met = result.judge(Claim("ours", "seconds", 0.5))
 
-    assert not met
+    assert met is False
+
+
+def test_a_comparison_without_a_limit_is_neither_met_nor_missed() -> None:
+    result = row(Sample("ours", 0, {"seconds": 1.0}))
+
+    _, met = result.judge(Claim("ours", "seconds", None))
+
+    assert met is None
 
 
 def row(*samples: Sample) -> RowResult:
-    return RowResult(number=1, title="a job", unit="s", samples=samples, claims=())
+    return RowResult(number=1, title="a job", samples=samples, claims=())
