@@ -170,16 +170,22 @@ def read_lock(path: Path) -> Lock:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise LockError(f"there is no `{path.name}` in {path.parent}", hint="run `hotdesk lock`") from None
+    except UnicodeDecodeError as error:
+        raise _unreadable(path, error) from None
     try:
         return parse_lock(text)
     except LockError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise LockError(
-            f"`{path}` is not a lock that this hotdesk can read",
-            why=f"{type(error).__name__}: {error}",
-            hint="restore it from version control, or remove it and run `hotdesk lock`",
-        ) from None
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> LockError:
+    return LockError(
+        f"`{path}` is not a lock that this hotdesk can read",
+        why=f"{type(error).__name__}: {error}",
+        hint="restore it from version control, or remove it and run `hotdesk lock`",
+    )
 
 
 def write_lock(lock: Lock, path: Path) -> None:

@@ -112,6 +112,12 @@ class Store:
             yield
 
     @contextmanager
+    def unused(self) -> Iterator[None]:
+        """Wait until no process makes or takes anything, and keep the store to ourselves."""
+        with self._locked("store", fcntl.LOCK_EX):
+            yield
+
+    @contextmanager
     def _locked(self, name: str, how: int) -> Iterator[None]:
         path = self._folder("locks") / name
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
