@@ -83,4 +83,4 @@ def _amount(unit: str, value: float) -> str:
         return f"{value / 1e6:,.2f} MB" if value < 1e7 else f"{value / 1e6:,.0f} MB"
     if unit.startswith("seconds"):
         return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.2f} s"
-    return f"{value:.3f} ×"
+    return f"{value:.3f} times"

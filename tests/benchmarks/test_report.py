@@ -30,7 +30,7 @@ def test_claims_say_whether_they_hold() -> None:
     text = markdown([RESULT], {})
 
     assert "| hotdesk: of the whole process | 120 ms | 120 ms … 120 ms | ≤ 150 ms | yes |" in text
-    assert "against docker | 0.250 × | 0.250 × … 0.250 × | ≤ 0.200 × | **no** |" in text
+    assert "against docker | 0.250 times | 0.250 times … 0.250 times | ≤ 0.200 times | **no** |" in text
 
 
 def test_the_json_holds_every_sample_with_the_warm_up() -> None:
