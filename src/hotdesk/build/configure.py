@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hotdesk.build.dpkg import database_name
 from hotdesk.build.unpack import MTIME, control_fields
 from hotdesk.engines.bubblewrap import run_bwrap
 from hotdesk.engines.namespaces import explain
@@ -109,6 +108,9 @@ def _tools(tools: Path, tree: Path, packages: Sequence[Unpacked]) -> list[str]:
         (tools / "bin" / name).chmod(0o755)
     (tools / "chown.log").touch()
     (tools / "script").write_text(_script(packages))
+    for package in packages:
+        if "preinst" in package.control:
+            _write_control(package, tools / "control" / package.name)
     options = ["--bind", str(tools), "/run/hotdesk"]
     replaced = tree / "usr/sbin/update-ca-certificates"
     if replaced.is_file():
@@ -120,6 +122,14 @@ def _tools(tools: Path, tree: Path, packages: Sequence[Unpacked]) -> list[str]:
     for path in sorted(tree.glob("usr/lib/python3.*/py_compile.py")):
         options += ["--ro-bind", str(tools / "py_compile.py"), f"/{path.relative_to(tree)}"]
     return options
+
+
+def _write_control(package: Unpacked, folder: Path) -> None:
+    """Where dpkg has a package's control files while it runs preinst, which debconf knows."""
+    folder.mkdir(parents=True)
+    for name, content in package.control.items():
+        (folder / name).write_bytes(content)
+        (folder / name).chmod(0o755)
 
 
 def _script(packages: Sequence[Unpacked]) -> str:
@@ -137,18 +147,19 @@ def _script(packages: Sequence[Unpacked]) -> str:
         "umask 022",
         f"echo '{_STARTED}'",
         "(",
-        "export DPKG_ADMINDIR=/var/lib/dpkg DPKG_ROOT= DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT=1",
+        "export DPKG_ADMINDIR=/var/lib/dpkg DPKG_ROOT= DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT=1 PERL_DL_NONLAZY=1",
         "preinst() {",
         "  export DPKG_MAINTSCRIPT_PACKAGE=$1 DPKG_MAINTSCRIPT_ARCH=$2 DPKG_MAINTSCRIPT_NAME=preinst",
-        '  "$3" install ||',
+        "  ln -s /run/hotdesk/control/$1 $DPKG_ADMINDIR/tmp.ci",
+        "  $DPKG_ADMINDIR/tmp.ci/preinst install ||",
         '    { echo "dpkg: error processing package $1 (preinst): it ended with $?"; exit 1; }',
+        "  rm $DPKG_ADMINDIR/tmp.ci",
         "}",
     ]
     for package in order:
         if "preinst" in package.control:
             architecture = control_fields(package.control["control"])["architecture"]
-            label = database_name(package)
-            lines.append(f"preinst {package.name} {architecture} /var/lib/dpkg/info/{label}.preinst")
+            lines.append(f"preinst {package.name} {architecture}")
     lines += [
         ") || exit 1",
         f"{dpkg} --force-depends --configure {first} || exit 1" if first else ":",

@@ -5,6 +5,7 @@ Source: dpkg(1), deb-triggers(5), dpkg's `lib/dpkg/{dump,infodb-upgrade,triglib}
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import TYPE_CHECKING
 
@@ -41,13 +42,12 @@ def write_database(root: Path, packages: Sequence[Unpacked]) -> list[str]:
             if name != "control":
                 write(f"info/{label}.{name}", content, 0o755 if name in _SCRIPTS else 0o644)
         write(f"info/{label}.list", os.fsencode("".join(f"{path}\n" for path in package.listed)))
-        paragraphs.append(_paragraph(package))
+        paragraphs.append(_paragraph(root, package))
         _collect_triggers(package, label, triggers)
     write("info/format", b"1\n")
     write("status", b"\n".join(paragraphs))
     write("available", b"")
     write("diversions", b"")
-    write("statoverride", b"")
     for name, lines in triggers.items():
         write(f"triggers/{name}", "".join(f"{line}\n" for line in lines).encode())
     return made
@@ -61,20 +61,27 @@ def database_name(package: Unpacked) -> str:
     return package.name
 
 
-def _paragraph(package: Unpacked) -> bytes:
+def _paragraph(root: Path, package: Unpacked) -> bytes:
     lines = package.control["control"].rstrip(b"\n").split(b"\n")
     place = next(index for index, line in enumerate(lines) if line.lower().startswith(b"package:"))
     lines.insert(place + 1, b"Status: install ok unpacked")
     conffiles = _conffiles(package.control.get("conffiles", b""))
     if conffiles:
         lines.append(b"Conffiles:")
-        lines += [b" %s newconffile" % path for path in conffiles]
+        lines += [b" %s %s" % (path, _md5(root, path)) for path in conffiles]
     return b"\n".join(lines) + b"\n"
 
 
 def _conffiles(content: bytes) -> list[bytes]:
     # A line may begin with a flag; those with one are about upgrades.
     return [line.rstrip() for line in content.splitlines() if line.startswith(b"/")]
+
+
+def _md5(root: Path, path: bytes) -> bytes:
+    file = root / os.fsdecode(path).lstrip("/")
+    if file.is_symlink() or not file.is_file():
+        return b"nonexistent"
+    return hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest().encode()
 
 
 def _collect_triggers(package: Unpacked, label: str, triggers: dict[str, list[str]]) -> None:

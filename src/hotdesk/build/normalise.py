@@ -41,7 +41,12 @@ _REMOVED = (
 )
 
 _DAY = MTIME // 86400
-_HOSTS = "127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n"
+_FILES = {
+    "etc/hostname": "desk\n",
+    "etc/hosts": "127.0.0.1\tlocalhost\n::1\t\tlocalhost ip6-localhost ip6-loopback\n",
+    "etc/resolv.conf": "",
+    "etc/default/locale": "LANG=C.UTF-8\n",
+}
 
 
 def normalise(tree: SystemTree) -> None:
@@ -88,17 +93,13 @@ def _add_desk(tree: SystemTree, root: Path) -> None:
         "gshadow": f"{USER}:!::",
     }.items():
         _append_user(root / "etc" / name, line)
-    for name, text in {
-        "etc/hostname": "desk\n",
-        "etc/hosts": _HOSTS,
-        "etc/resolv.conf": "",
-        "etc/default/locale": "LANG=C.UTF-8\n",
-    }.items():
+    for name, text in _FILES.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-        path.write_text(text)
-        path.chmod(0o644)
+        if path.is_symlink() or not path.exists():
+            path.unlink(missing_ok=True)
+            path.write_text(text)
+            path.chmod(0o644)
     zone = root / "usr/share/zoneinfo/Etc/UTC"
     if zone.exists():
         localtime = root / "etc/localtime"

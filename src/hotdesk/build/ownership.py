@@ -63,13 +63,13 @@ def _walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
 
 def _owner(tree: SystemTree, root: Path, path: str) -> Ownership:
     status = (root / path).lstat()
-    found = stat.S_IMODE(status.st_mode)
-    if stat.S_ISLNK(status.st_mode):
-        found = 0o777
     declared = tree.ownership.get(path)
+    if stat.S_ISLNK(status.st_mode):
+        return Ownership(declared.uid, declared.gid, 0o777) if declared else Ownership(0, 0, 0o777)
+    found = stat.S_IMODE(status.st_mode)
     if declared is None:
         return Ownership(0, 0, found)
-    if stat.S_ISLNK(status.st_mode) or found == disk_mode(declared, directory=stat.S_ISDIR(status.st_mode)):
+    if found == disk_mode(declared, directory=stat.S_ISDIR(status.st_mode)):
         return declared
     return Ownership(declared.uid, declared.gid, found)
 
