@@ -104,7 +104,7 @@ def _tools(tools: Path, tree: Path, packages: Sequence[Unpacked]) -> list[str]:
     """Fill `tools`, which appears at `/run/hotdesk`, and return bwrap's options that put them in place."""
     (tools / "bin").mkdir()
     for name in ("chown", "chgrp"):
-        (tools / "bin" / name).write_text(_CHOWN)
+        (tools / "bin" / name).write_text(_CHOWN, encoding="ascii")
         (tools / "bin" / name).chmod(0o755)
     (tools / "chown.log").touch()
     (tools / "script").write_text(_script(packages))

@@ -41,6 +41,7 @@ _REMOVED = (
 )
 
 _DAY = MTIME // 86400
+_DAY_FIELD = re.compile(rb"^([^:]*:[^:]*):\d+:", re.MULTILINE)
 _FILES = {
     "etc/hostname": "desk\n",
     "etc/hosts": "127.0.0.1\tlocalhost\n::1\t\tlocalhost ip6-localhost ip6-loopback\n",
@@ -60,14 +61,13 @@ def normalise(tree: SystemTree) -> None:
         tree.forget(path.relative_to(root).as_posix())
     machine_id = root / "etc/machine-id"
     if machine_id.is_file():
-        machine_id.write_text("")
+        machine_id.write_bytes(b"")
     _add_desk(tree, root)
     # After the desk's own line, which has no day either.
     shadow = root / "etc/shadow"
     if shadow.is_file():
-        shadow.write_text(
-            re.sub(r"^([^:]*:[^:]*):\d+:", rf"\1:{_DAY}:", shadow.read_text(), flags=re.MULTILINE)
-        )
+        lines = _DAY_FIELD.sub(rb"\g<1>:%d:" % _DAY, shadow.read_bytes())
+        shadow.write_bytes(lines)
 
 
 def _leftovers(root: Path) -> Iterator[Path]:
@@ -84,7 +84,7 @@ def _leftovers(root: Path) -> Iterator[Path]:
 
 def _add_desk(tree: SystemTree, root: Path) -> None:
     for folder in (*_folders(), HOME.strip("/"), PREFIX.strip("/")):
-        (root / folder).mkdir(parents=True, exist_ok=True)
+        _make_folder(root / folder)
     tree.ownership[HOME.strip("/")] = Ownership(USER_ID, USER_ID, 0o755)
     for name, line in {
         "passwd": f"{USER}:x:{USER_ID}:{USER_ID}::{HOME}:/bin/bash",
@@ -95,10 +95,10 @@ def _add_desk(tree: SystemTree, root: Path) -> None:
         _append_user(root / "etc" / name, line)
     for name, text in _FILES.items():
         path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         if path.is_symlink() or not path.exists():
             path.unlink(missing_ok=True)
-            path.write_text(text)
+            path.write_bytes(text.encode())
             path.chmod(0o644)
     zone = root / "usr/share/zoneinfo/Etc/UTC"
     if zone.exists():
@@ -111,12 +111,19 @@ def _folders() -> Iterator[str]:
     return (point for point in MOUNT_POINTS if not point.startswith("etc/"))
 
 
+def _make_folder(path: Path) -> None:
+    if not path.is_dir():
+        _make_folder(path.parent)
+        path.mkdir()
+        path.chmod(0o755)  # whatever the umask
+
+
 def _append_user(path: Path, line: str) -> None:
     if not path.is_file():
         return
-    lines = path.read_text().splitlines()
-    if not any(known.startswith(f"{USER}:") for known in lines):
-        path.write_text("".join(f"{known}\n" for known in (*lines, line)))
+    lines = path.read_bytes().splitlines()
+    if not any(known.startswith(f"{USER}:".encode()) for known in lines):
+        path.write_bytes(b"".join(known + b"\n" for known in (*lines, line.encode())))
 
 
 def settle_times(root: Path) -> None:

@@ -114,9 +114,7 @@ def _apply_overrides(root: Path, owners: dict[str, Ownership]) -> None:
 def _parse_owner(text: str, root: Path, *, group_only: bool) -> tuple[int | None, int | None]:
     if group_only:
         return None, _number(text, root / "etc/group")
-    user, separator, group = (
-        text.replace(".", ":", 1).partition(":") if ":" not in text else text.partition(":")
-    )
+    user, separator, group = text.partition(":" if ":" in text else ".")
     uid = _number(user, root / "etc/passwd")
     if separator and not group:
         return uid, _number(user, root / "etc/passwd", column=3)  # `user:` means the user's login group
