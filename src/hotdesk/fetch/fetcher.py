@@ -69,10 +69,6 @@ class Fetcher:
     def fetch(self, artifacts: Sequence[Artifact]) -> Iterator[tuple[Artifact, Path]]:
         """Each artifact with its verified file: first those in the store, then each as it arrives.
 
-        Started in this order: what belongs to Debian before Python's, since the base takes longer to build;
-        within each the larger before the smaller, so that no large one is left for the end; among equals in
-        the order given.
-
         Raises one error when all is known: `NotCachedError` offline, `GoneError` or `FetchError` naming
         every artifact that failed; `StoreError` at once. What has arrived stays in the store.
         """
@@ -105,8 +101,7 @@ class Fetcher:
                 present.append((sha256, path))
             else:
                 missing.append(twins[0])
-        missing.sort(key=lambda artifact: (artifact.kind != "debian", -artifact.size))
-        return present, missing
+        return present, start_order(missing)
 
     def _check_space(self, missing: Sequence[Artifact]) -> None:
         needed = sum(artifact.size - self._begun(artifact) for artifact in missing)
@@ -156,6 +151,14 @@ class Fetcher:
         if self._own_client is None:
             self._own_client = http.make_client()
         return self._own_client
+
+
+def start_order(artifacts: Iterable[Artifact]) -> list[Artifact]:
+    """Debian's before Python's, since the base takes longer to build; within each the larger before the smaller.
+
+    So no large one is left for the end. Equals keep the order given.
+    """
+    return sorted(artifacts, key=lambda artifact: (artifact.kind != "debian", -artifact.size))
 
 
 def default_locate(client: httpx2.Client, snapshot: str) -> Callable[[Artifact], Iterable[str]]:
@@ -223,7 +226,7 @@ class _Crew:
     def _give_up(self, error: FetchError) -> None:
         """After a failure nothing more is downloaded; it is worth knowing, though, what else is gone."""
         if isinstance(error, (GoneError, HashMismatchError)):
-            self._stop.surveying = True
+            self._stop.survey()
             return
         while self._waiting:
             try:

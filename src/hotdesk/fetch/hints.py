@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 def remember(store: Store, artifact: Artifact, url: str) -> None:
     """Note where the artifact is; credentials in the address are not written down."""
-    parts = urlsplit(url)
-    bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
     folder = store.root / "locations"
     temporary = folder / f".{artifact.sha256}.{os.getpid()}.{threading.get_ident()}"
-    with suppress(OSError):  # a hint is not worth an error
+    with suppress(OSError, ValueError):  # a hint is not worth an error
+        parts = urlsplit(url)
+        bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         folder.mkdir(parents=True, exist_ok=True)
         temporary.write_text(bare, encoding="utf-8")
         temporary.replace(folder / artifact.sha256)

@@ -39,17 +39,13 @@ class StoppedError(Exception):
 
 
 class Stop:
-    """How a download is called off, from another thread.
-
-    `now` ends it at once. `surveying` ends it with its first byte: the command fails anyway, and all that
-    is left to find out is which other artifacts are gone.
-    """
+    """How downloads are called off, from another thread: `pull` ends them at once."""
 
     def __init__(self) -> None:
         self._now = threading.Event()
         self._sockets: set[socket.socket] = set()
         self._lock = threading.Lock()
-        self.surveying = False
+        self._surveying = False
 
     @property
     def now(self) -> bool:
@@ -58,6 +54,17 @@ class Stop:
     def pull(self) -> None:
         """Stop, also what waits for a silent server."""
         self._now.set()
+        self._hang_up()
+
+    def survey(self) -> None:
+        """Let a download end as soon as it is sure to begin.
+
+        The command fails anyway, and all that is left to find out is what else is gone.
+        """
+        self._surveying = True
+        self._hang_up()
+
+    def _hang_up(self) -> None:
         with self._lock:
             for connection in self._sockets:
                 with suppress(OSError):
@@ -69,7 +76,7 @@ class Stop:
             raise StoppedError
 
     def check(self) -> None:
-        if self.surveying or self.now:
+        if self._surveying or self.now:
             raise StoppedError
 
     @contextmanager
@@ -194,6 +201,7 @@ class Transfer:
             headers["Range"] = f"bytes={partial.position}-"
         with stream(self._client, url, headers) as response, self._stop.covers(response):
             self._line_up(response, partial)
+            self._stop.check()
             for chunk in response.iter_raw():
                 self._stop.check()
                 partial.append(chunk)

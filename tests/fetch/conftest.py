@@ -1,0 +1,3 @@
+from tests.fetch.web import client, store, web
+
+__all__ = ["client", "store", "web"]

@@ -1,0 +1,230 @@
+"""A real web server on the loopback that misbehaves as told."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import struct
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hotdesk.indexes.http import PROXY_VARIABLES, Retry, make_client
+from hotdesk.lock import Artifact
+from hotdesk.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import httpx2
+
+FLOOD = 300
+Turn = Callable[["Handler", bytes], None]
+QUICK = Retry(tries=5, first=0.005, longest=3.0)
+
+
+@dataclass
+class Request:
+    path: str
+    start: int
+    headers: dict[str, str]
+
+
+@dataclass
+class Web:
+    """Serves `files`; the next requests for a path are answered by its `turns`, one each, in order."""
+
+    address: str
+    files: dict[str, bytes] = field(default_factory=dict)
+    turns: defaultdict[str, list[Turn]] = field(default_factory=lambda: defaultdict(list))
+    requests: list[Request] = field(default_factory=list)
+    sent: Counter[str] = field(default_factory=Counter)
+    closing: threading.Event = field(default_factory=threading.Event)
+
+    def serve(self, name: str, content: bytes, *turns: Turn) -> str:
+        path = f"/{name}"
+        self.files[path] = content
+        self.turns[path].extend(turns)
+        return self.address + path
+
+    def starts(self, name: str) -> list[int]:
+        """Where each request for the file asked to begin."""
+        return [request.start for request in self.requests if request.path == f"/{name}"]
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    web: Web
+
+    def do_GET(self) -> None:
+        requested = self.headers.get("Range", "").removeprefix("bytes=").rstrip("-")
+        start = int(requested) if requested else 0
+        self.web.requests.append(Request(self.path, start, dict(self.headers)))
+        count = sum(request.path == self.path for request in self.web.requests)
+        assert count <= FLOOD, f"{self.path} was asked for {count} times"
+        content = self.web.files.get(self.path)
+        if content is None:
+            return answer(404)(self, b"")
+        turns = self.web.turns[self.path]
+        return (turns.pop(0) if turns else whole)(self, content)
+
+    def head(self, status: int, length: int | None, **headers: str) -> None:
+        self.send_response(status)
+        if length is None:
+            headers["Connection"] = "close"
+            self.close_connection = True
+        else:
+            headers["Content-Length"] = str(length)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+
+    def body(self, content: bytes) -> None:
+        self.wfile.write(content)
+        self.web.sent[self.path] += len(content)
+
+    @property
+    def start(self) -> int:
+        return next(request.start for request in reversed(self.web.requests) if request.path == self.path)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def whole(handler: Handler, content: bytes) -> None:
+    """As a good server does, parts included."""
+    start = handler.start
+    if start >= len(content) and start:
+        return answer(416)(handler, content)
+    if not start:
+        handler.head(200, len(content))
+        return handler.body(content)
+    size = len(content)
+    handler.head(206, size - start, Content_Range=f"bytes {start}-{size - 1}/{size}")
+    return handler.body(content[start:])
+
+
+def answer(status: int, **headers: str) -> Turn:
+    def turn(handler: Handler, _: bytes) -> None:
+        handler.head(status, 0, **headers)
+
+    return turn
+
+
+def ignores_range(handler: Handler, content: bytes) -> None:
+    handler.head(200, len(content))
+    handler.body(content)
+
+
+def lies_about_range(handler: Handler, content: bytes) -> None:
+    size = len(content)
+    handler.head(206, size, Content_Range=f"bytes 7-{size - 1}/{size}")
+    handler.body(content)
+
+
+def breaks_off(after: int, *, reset: bool = False) -> Turn:
+    """Promise all, send `after` bytes, and end the connection."""
+
+    def turn(handler: Handler, content: bytes) -> None:
+        start = handler.start
+        size = len(content)
+        if start:
+            handler.head(206, size - start, Content_Range=f"bytes {start}-{size - 1}/{size}")
+        else:
+            handler.head(200, size)
+        handler.body(content[start : start + after])
+        handler.wfile.flush()
+        if reset:
+            handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        handler.close_connection = True
+
+    return turn
+
+
+def other(content: bytes, *, tell_length: bool = True) -> Turn:
+    def turn(handler: Handler, _: bytes) -> None:
+        handler.head(200, len(content) if tell_length else None)
+        handler.body(content)
+
+    return turn
+
+
+def endless(handler: Handler, _: bytes) -> None:
+    handler.head(200, None)
+    for _number in range(1000):
+        handler.body(bytes(1 << 16))
+
+
+def slowly(after: int, seconds: float = 60.0) -> Turn:
+    """Send `after` bytes, then fall silent for a while or until the test is over."""
+
+    def turn(handler: Handler, content: bytes) -> None:
+        start = handler.start
+        handler.head(200, len(content))
+        handler.body(content[start : start + after])
+        handler.wfile.flush()
+        if not handler.web.closing.wait(seconds):
+            handler.body(content[start + after :])
+
+    return turn
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    server = QuietServer(("127.0.0.1", 0), Handler)
+    site = Web(f"http://127.0.0.1:{server.server_address[1]}")
+    server.RequestHandlerClass = type("BoundHandler", (Handler,), {"web": site})
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield site
+    site.closing.set()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+    floods = Counter(request.path for request in site.requests)
+    assert not floods or max(floods.values()) <= FLOOD
+
+
+class QuietServer(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 64
+
+    def handle_error(self, *_: object) -> None:
+        pass  # clients hang up here on purpose
+
+
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx2.Client]:
+    for variable in PROXY_VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
+        monkeypatch.delenv(variable.lower(), raising=False)
+    with make_client() as made:
+        yield made
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def artifact(content: bytes, file: str = "demo-1-py3-none-any.whl", size: int | None = None) -> Artifact:
+    sha256 = hashlib.sha256(content).hexdigest()
+    size = len(content) if size is None else size
+    if file.endswith(".deb"):
+        return Artifact("debian", "debian", file, size, sha256)
+    return Artifact("pypi", file.partition("-")[0], file, size, sha256)
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come to that"
+        time.sleep(0.01)
