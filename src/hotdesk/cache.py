@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from hotdesk.build.root import Needs, needs_of
 from hotdesk.desk import desks
 from hotdesk.errors import HotdeskError, LockError, StoreError
-from hotdesk.layers.contents import differences
-from hotdesk.lock import read_lock
+from hotdesk.layers.contents import verify_tree
+from hotdesk.lock import LOCK_NAME, read_lock
 from hotdesk.store import remove_tree
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def users(store: Store) -> list[User]:
 
     A lock that is there but cannot be read is an error: what it needs is not known, so nothing may go.
     """
-    found = [User(f"desk {desk.name}", _needs_of_lock(desk.lock_path)) for desk in desks()]
+    found = [User(f"desk {desk.name}", _needs_of_lock(desk.folder / "keep" / LOCK_NAME)) for desk in desks()]
     for record in sorted((store.root / "users").glob("[0-9a-f]*")):
         path = Path(os.fsdecode(record.read_bytes()))
         if path.exists():
@@ -105,11 +105,11 @@ def _size(path: Path, seen: set[int]) -> int:
 
 
 def collect_garbage(store: Store) -> int:
-    """Remove what no lock or desk of this user needs; the bytes freed. Waits for commands that are at work."""
+    """Remove what no lock or desk of this user needs; the bytes freed. Waits for other commands."""
     with store.unused():
         needed = users(store)
-        downloads = set().union(*(user.needs.downloads for user in needed))
-        items = set().union(*(user.needs.items for user in needed))
+        downloads = {sha256 for user in needed for sha256 in user.needs.downloads}
+        items = {(str(kind), key) for user in needed for kind, key in user.needs.items}
         before = sum(kind.size for kind in usage(store))
         for path in _unneeded(store, downloads, items):
             _remove(store, path)
@@ -119,7 +119,9 @@ def collect_garbage(store: Store) -> int:
 
 def _unneeded(store: Store, downloads: set[str], items: set[tuple[str, str]]) -> Iterator[Path]:
     for name in ("downloads", "partial", "locations"):
-        yield from (path for path in _children(store.root / name) if path.name.partition(".")[0] not in downloads)
+        yield from (
+            path for path in _children(store.root / name) if path.name.partition(".")[0] not in downloads
+        )
     for kind in _children(store.root / "items"):
         yield from (path for path in _children(kind) if (kind.name, path.name) not in items)
     yield from _children(store.root / "uv")
@@ -175,7 +177,7 @@ def _corrupt(store: Store) -> Iterator[tuple[Path, str]]:
     for kind in _children(store.root / "items"):
         for item in _children(kind):
             try:
-                found = differences(item)
+                found = verify_tree(item)
             except (HotdeskError, OSError, ValueError) as error:
                 found = [str(error)]
             if found:

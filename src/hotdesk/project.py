@@ -51,7 +51,7 @@ class Project:
 
 
 def host_platform() -> str:
-    """This host as the OCI specification names it, such as `linux/amd64`."""
+    """The host as the OCI specification names it, such as `linux/amd64`."""
     machine = platform.machine()
     return _PLATFORMS.get(machine, f"linux/{machine}")
 

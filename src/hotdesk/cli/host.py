@@ -3,30 +3,42 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from hotdesk.cli.output import json_option, print_json
+
+if TYPE_CHECKING:
+    from hotdesk.engines.namespaces import Check
 
 
 @click.command("doctor", epilog="Example: `hotdesk doctor` before the first desk on a new machine.")
 @json_option
 def doctor_command(as_json: bool) -> None:
     """Check whether this host can open desks; each problem comes with its cure."""
-    from hotdesk.doctor import checks
+    from hotdesk.desk import data_path
+    from hotdesk.doctor import check_host
+    from hotdesk.store import default_store_path
 
-    results = list(checks())
+    results = check_host(default_store_path(), data_path())
     if as_json:
         print_json(
             [{"name": check.name, "ok": check.ok, "why": check.why, "cure": check.cure} for check in results]
         )
     else:
         for check in results:
-            mark = click.style("ok   ", fg="green") if check.ok else click.style("FAIL ", fg="red", bold=True)
+            mark = _mark(check)
             click.echo(f"{mark}{check.name}" + (f": {check.why}" if check.why else ""))
             if check.cure and not check.ok:
-                click.echo("     cure: " + check.cure.replace("\n", "\n           "))
-    sys.exit(0 if all(check.ok for check in results) else 1)
+                click.echo("      cure: " + check.cure.replace("\n", "\n            "))
+    sys.exit(0 if all(check.ok or not check.needed for check in results) else 1)
+
+
+def _mark(check: Check) -> str:
+    if check.ok:
+        return click.style("ok    ", fg="green")
+    return click.style("FAIL  ", fg="red", bold=True) if check.needed else click.style("note  ", fg="yellow")
 
 
 @click.command("completion", epilog='Example: `eval "$(hotdesk completion bash)"` in ~/.bashrc.')

@@ -63,7 +63,7 @@ def init_command(template: str | None) -> None:
 
 @click.command(
     "lock",
-    epilog="Example: `hotdesk lock --upgrade` takes today's versions; `hotdesk lock --upgrade numpy` only numpy's.",
+    epilog="Example: `hotdesk lock --upgrade numpy` takes numpy's newest version and keeps all the others.",
 )
 @click.option("--upgrade", is_flag=True, help="Take new versions: of NAMES, or of everything.")
 @click.option(
@@ -143,11 +143,11 @@ def _changes(previous: Lock | None, lock: Lock) -> list[str]:
 
 
 def _versions(lock: Lock) -> dict[str, str]:
-    return {
-        package.name: package.version
-        for platform in lock.platforms.values()
-        for package in (*platform.debian, *platform.pypi)
-    }
+    versions = {}
+    for platform in lock.platforms.values():
+        versions.update({package.name: package.version for package in platform.debian})
+        versions.update({package.name: package.version for package in platform.pypi})
+    return versions
 
 
 _debian_option = click.option("--debian", is_flag=True, help="NAMES are Debian packages, not PyPI's.")

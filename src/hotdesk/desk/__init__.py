@@ -1,6 +1,6 @@
 """Desks: what this user has opened, whether it runs or not."""
 
-from hotdesk.desk.folder import Desk, data_path
+from hotdesk.desk.folder import Desk, data_path, desk_home
 from hotdesk.desk.life import (
     Condition,
     DeskOrder,
@@ -24,6 +24,7 @@ __all__ = [
     "Opened",
     "condition",
     "data_path",
+    "desk_home",
     "desks",
     "find",
     "open_desk",

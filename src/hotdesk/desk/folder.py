@@ -88,6 +88,15 @@ def desk_folder(name: str) -> Path:
     return data_path() / "desks" / name
 
 
+def desk_home(name: str) -> Path:
+    """The home that the desk of this name has, or will have: commands without a desk use it too."""
+    folder = desk_folder(name)
+    make_folder(folder)
+    home = folder / "home"
+    home.mkdir(mode=0o700, exist_ok=True)
+    return home
+
+
 def make_folder(folder: Path) -> None:
     """Make the folder private to the caller; refuse one that somebody else could have prepared."""
     try:

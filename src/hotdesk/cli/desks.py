@@ -1,0 +1,218 @@
+"""The desks of this user: up, ls, logs, url, stop, start, rm."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hotdesk.cli.output import human_age, json_option, print_json, print_table
+from hotdesk.cli.progress import show_progress
+
+if TYPE_CHECKING:
+    from hotdesk.desk import Desk, Opened
+
+_offline_option = click.option(
+    "--offline", is_flag=True, help="Promise to use no network: fail where something is not in the store."
+)
+
+
+def _complete_desk(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    from hotdesk.desk import desks
+
+    return [desk.name for desk in desks() if desk.name.startswith(incomplete)]
+
+
+@click.command(
+    "up",
+    epilog="Example: `hotdesk up sdcnd-term1 --open` opens the template on this folder, in the browser.",
+)
+@click.argument("what", metavar="[TEMPLATE or FOLDER]", required=False)
+@click.option("--variant", help="Which variant of the spec; its first by default.")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    help="Listen on this port, or fail. Default: 8888 or the next free one.",
+)
+@click.option("--name", help="The desk's name, for a second desk on the same spec.")
+@click.option("--open", "browse", is_flag=True, help="Open the URL in a browser.")
+@_offline_option
+@json_option
+def up_command(
+    what: str | None,
+    *,
+    variant: str | None,
+    port: int | None,
+    name: str | None,
+    browse: bool,
+    offline: bool,
+    as_json: bool,
+) -> None:
+    """Open a desk in Jupyter on this folder and print its URL; a desk that is open prints it again."""
+    from hotdesk.opening import Preparation, open_project_desk
+    from hotdesk.project import open_project
+
+    project = open_project(what, Path.cwd())
+    with show_progress() as progress:
+        preparation = Preparation(offline, progress)
+        opened = open_project_desk(project, preparation, variant=variant, port=port, name=name)
+    _print_opened(opened, as_json)
+    if browse:
+        click.launch(opened.desk.url)
+
+
+@click.command(
+    "start", epilog="Example: `hotdesk start sdcnd-term1` after `hotdesk stop`, with the same packages."
+)
+@click.argument("name", shell_complete=_complete_desk)
+@click.option("--port", type=click.IntRange(1, 65535), help="Listen on this port, or fail.")
+@_offline_option
+@json_option
+def start_command(name: str, port: int | None, offline: bool, as_json: bool) -> None:
+    """Open a stopped desk again, exactly as it was: same packages, same folder, same home."""
+    from hotdesk.desk import find
+    from hotdesk.opening import Preparation, reopen
+
+    with show_progress() as progress:
+        opened = reopen(find(name), Preparation(offline, progress), port=port)
+    _print_opened(opened, as_json)
+
+
+def _print_opened(opened: Opened, as_json: bool) -> None:
+    desk = opened.desk
+    if as_json:
+        print_json(_as_json(desk) | {"url": desk.url, "already": opened.already})
+        return
+    wanted = int(desk.labels.get("port", desk.port))
+    if wanted != desk.port and not opened.already:
+        click.echo(f"port {wanted} is taken; this desk listens on {desk.port}", err=True)
+    state = "is open already" if opened.already else "is open"
+    click.echo(f"{desk.name} ({desk.labels.get('variant', '')}) {state} on {desk.project}", err=True)
+    click.echo(desk.url)
+
+
+@click.command("ls", epilog="Example: `hotdesk ls --json`.")
+@json_option
+def ls_command(as_json: bool) -> None:
+    """List the desks of this user."""
+    from hotdesk.desk import condition, desks
+
+    found = [(desk, condition(desk)) for desk in desks()]
+    if as_json:
+        print_json([_as_json(desk) for desk, _ in found])
+        return
+    if not found:
+        click.echo("no desks; `hotdesk up sdcnd-term1` opens one", err=True)
+        return
+    rows = []
+    for desk, how in found:
+        state: str = how.state
+        if state == "crashed":
+            state += f" ({how.exit_code})" if how.exit_code is not None else ""
+        age = human_age(time.time() - desk.started)
+        port = str(desk.port) if how.state == "running" else ""
+        rows.append((desk.name, desk.labels.get("variant", ""), state, port, age, str(desk.project)))
+    print_table(("NAME", "VARIANT", "STATE", "PORT", "STARTED", "FOLDER"), rows)
+    for desk, how in found:
+        if how.state == "crashed" and how.log:
+            click.echo(f"\n{desk.name} crashed; its log ends:\n{how.log}", err=True)
+
+
+def _as_json(desk: Desk) -> dict[str, object]:
+    from hotdesk.desk import condition
+
+    how = condition(desk)
+    return {
+        "name": desk.name,
+        "variant": desk.labels.get("variant"),
+        "state": how.state,
+        "exit_code": how.exit_code,
+        "port": desk.port,
+        "folder": None if desk.project is None else str(desk.project),
+        "home": str(desk.home),
+        "started": desk.started,
+    }
+
+
+_name_argument = click.argument("name", required=False, shell_complete=_complete_desk)
+
+
+def _the_desk(name: str | None) -> Desk:
+    """The desk of this name; without one, this folder's, or the only one there is."""
+    from hotdesk.desk import desks, find
+    from hotdesk.errors import UsageError
+
+    if name is not None:
+        return find(name)
+    found = desks()
+    here = [desk for desk in found if desk.project == Path.cwd()]
+    for candidates in (here, found):
+        if len(candidates) == 1:
+            return candidates[0]
+    names = ", ".join(f"`{desk.name}`" for desk in here or found)
+    raise UsageError(
+        "which desk?",
+        why=f"yours are {names}" if names else "you have none",
+        hint="give its name, see `hotdesk ls`",
+    )
+
+
+@click.command("logs", epilog="Example: `hotdesk logs -f sdcnd-term1`.")
+@_name_argument
+@click.option("-f", "--follow", is_flag=True, help="Go on until the desk ends.")
+def logs_command(name: str | None, follow: bool) -> None:
+    """Print what Jupyter said."""
+    from hotdesk.desk import read_log
+
+    for piece in read_log(_the_desk(name), follow=follow):
+        sys.stdout.write(piece)
+        sys.stdout.flush()
+
+
+@click.command("url", epilog='Example: `xdg-open "$(hotdesk url)"`.')
+@_name_argument
+def url_command(name: str | None) -> None:
+    """Print a running desk's URL, with its token."""
+    from hotdesk.desk import condition
+    from hotdesk.errors import DeskError
+
+    desk = _the_desk(name)
+    if condition(desk).state != "running":
+        raise DeskError(
+            f"the desk `{desk.name}` is not running", hint=f"open it: `hotdesk start {desk.name}`"
+        )
+    click.echo(desk.url)
+
+
+@click.command("stop", epilog="Example: `hotdesk stop sdcnd-term1`; `hotdesk stop --all`.")
+@_name_argument
+@click.option("--all", "every", is_flag=True, help="Stop every desk of this user.")
+@click.option(
+    "--time", "seconds", default=10.0, show_default=True, help="Seconds that Jupyter gets to end by itself."
+)
+def stop_command(name: str | None, every: bool, seconds: float) -> None:
+    """End everything that a desk started; its home and your folder stay."""
+    from hotdesk.desk import desks, stop
+
+    for desk in desks() if every else [_the_desk(name)]:
+        stop(desk, within=seconds)
+        click.echo(f"{desk.name} is stopped")
+
+
+@click.command(
+    "rm", epilog="Example: `hotdesk rm sdcnd-term1`, which keeps your folder and drops the desk's own home."
+)
+@_name_argument
+@click.option("-f", "--force", is_flag=True, help="Stop it first where it runs.")
+def rm_command(name: str | None, force: bool) -> None:
+    """Remove a stopped desk with its own home (~ inside); the project folder (~/work) stays."""
+    from hotdesk.desk import remove, stop
+
+    desk = _the_desk(name)
+    if force:
+        stop(desk)
+    remove(desk.name)
+    click.echo(f"{desk.name} is removed; {desk.project} is as it was")
