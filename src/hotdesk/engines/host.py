@@ -8,11 +8,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 _CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _PASSED = ("TERM", "COLORTERM", "NO_COLOR")
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy")
+
+# The kernel lets the host's root, whose files these are, use them without any capability: a user namespace
+# changes nothing about that. The keys are those of the caller, whoever that is.
+_PROTECTED = ("/proc/sys", "/proc/fs", "/proc/scsi", "/proc/mtrr", "/proc/sysrq-trigger")
+_HIDDEN = (
+    "/proc/kcore",
+    "/proc/key-users",
+    "/proc/keys",
+    "/proc/kmsg",
+    "/proc/kpagecgroup",
+    "/proc/kpagecount",
+    "/proc/kpageflags",
+    "/proc/slabinfo",
+    "/proc/timer_list",
+    "/proc/vmallocinfo",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +38,9 @@ class Host:
     `memory` is in bytes. `resolver` is the file behind /etc/resolv.conf; `ca_bundle` the certificates that
     the caller's own tools were told to trust. `hardware` are folders of /sys that say how many processors
     and memory nodes there are: without them thread pools guess wrong. `environment` are the variables of
-    the caller that pass. `can_forbid_namespaces`: whether bwrap's --disable-userns works here.
+    the caller that pass. `protected` and `hidden` are what there is of `/proc` that must not be written, or
+    not even read, where the caller is root or has keys. `can_forbid_namespaces`: whether bwrap's
+    --disable-userns works here.
     """
 
     memory: int
@@ -32,6 +50,8 @@ class Host:
     ca_bundle: Path | None = None
     hardware: tuple[Path, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    protected: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
     can_forbid_namespaces: bool = True
 
 
@@ -48,6 +68,8 @@ def read_host(environment: Mapping[str, str] | None = None, top: Path = Path("/"
         ca_bundle=_ca_bundle(environment),
         hardware=tuple(path for path in hardware if path.is_dir()),
         environment=_passed(environment),
+        protected=_existing(_PROTECTED, top),
+        hidden=_existing(_HIDDEN, top),
         can_forbid_namespaces=can_forbid_namespaces(top),
     )
 
@@ -64,6 +86,10 @@ def can_forbid_namespaces(top: Path = Path("/")) -> bool:
 def _passed(environment: Mapping[str, str]) -> dict[str, str]:
     names = (*_PASSED, *_PROXIES, *(name.upper() for name in _PROXIES))
     return {name: environment[name] for name in names if name in environment}
+
+
+def _existing(paths: Iterable[str], top: Path) -> tuple[str, ...]:
+    return tuple(path for path in paths if (top / path[1:]).exists())
 
 
 def _ca_bundle(environment: Mapping[str, str]) -> Path | None:

@@ -76,28 +76,7 @@ def start(request: RunRequest, *, output: int, status: int, alive: int, host: Ho
 
 def bwrap_options(request: RunRequest, host: Host) -> list[str]:
     """List bubblewrap's options for the request, in the order in which it mounts them."""
-    options = ["--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
-    if request.network == "none":
-        options.append("--unshare-net")
-    if host.can_forbid_namespaces:
-        options.append("--disable-userns")
-    identity = str(USER_ID)
-    options += ["--uid", identity, "--gid", identity, "--cap-drop", "ALL", "--hostname", request.hostname]
-    root = request.root
-    options += ["--ro-bind", str(root.system), "/", "--ro-bind", str(root.environment), PREFIX]
-    options += ["--proc", "/proc", "--dev", "/dev"]
-    options += ["--perms", "1777", "--size", str(host.memory // 2), "--tmpfs", "/dev/shm"]  # noqa: S108
-    for folder in ("/tmp", "/var/tmp"):  # noqa: S108
-        options += ["--perms", "1777", "--tmpfs", folder]
-    options += ["--perms", "0755", "--tmpfs", "/run", "--perms", "1777", "--dir", "/run/lock"]
-    options += ["--perms", "0755", "--tmpfs", "/sys"]
-    for path in host.hardware:
-        options += ["--ro-bind-try", str(path), f"/sys/devices/system/{path.name}"]
-    options += ["--remount-ro", "/sys", "--perms", "0755", "--tmpfs", "/home"]
-    options += ["--bind", str(request.home), HOME]
-    if request.project is not None:
-        options += ["--bind", str(request.project), WORK]
-    options += ["--remount-ro", "/home"]
+    options = [*_namespaces(request, host), *_system(request, host), *_folders(request)]
     if request.network == "host" and host.resolver:
         options += ["--ro-bind-try", str(host.resolver), "/etc/resolv.conf"]
     if request.network == "host" and host.ca_bundle:
@@ -106,6 +85,54 @@ def bwrap_options(request: RunRequest, host: Host) -> list[str]:
     for name, value in sandbox_environment(request, host).items():
         options += ["--setenv", name, value]
     return options
+
+
+def _namespaces(request: RunRequest, host: Host) -> list[str]:
+    options = ["--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
+    if request.network == "none":
+        options.append("--unshare-net")
+    if host.can_forbid_namespaces:
+        options.append("--disable-userns")
+    identity = str(USER_ID)
+    return [
+        *options,
+        "--uid",
+        identity,
+        "--gid",
+        identity,
+        "--cap-drop",
+        "ALL",
+        "--hostname",
+        request.hostname,
+    ]
+
+
+def _system(request: RunRequest, host: Host) -> list[str]:
+    root = request.root
+    options = ["--ro-bind", str(root.system), "/", "--ro-bind", str(root.environment), PREFIX]
+    options += ["--proc", "/proc", "--dev", "/dev"]
+    for path in host.protected:
+        options += ["--ro-bind", path, path]
+    for path in host.hidden:
+        options += ["--ro-bind", os.devnull, path]
+    options += ["--perms", "0755", "--tmpfs", "/sys"]
+    for folder in host.hardware:
+        options += ["--ro-bind-try", str(folder), f"/sys/devices/system/{folder.name}"]
+    return [*options, "--remount-ro", "/sys", *_temporary(host)]
+
+
+def _temporary(host: Host) -> list[str]:
+    options = ["--perms", "1777", "--size", str(host.memory // 2), "--tmpfs", "/dev/shm"]  # noqa: S108
+    for folder in ("/tmp", "/var/tmp"):  # noqa: S108
+        options += ["--perms", "1777", "--tmpfs", folder]
+    return [*options, "--perms", "0755", "--tmpfs", "/run", "--perms", "1777", "--dir", "/run/lock"]
+
+
+def _folders(request: RunRequest) -> list[str]:
+    options = ["--perms", "0755", "--tmpfs", "/home", "--bind", str(request.home), HOME]
+    if request.project is not None:
+        options += ["--bind", str(request.project), WORK]
+    return [*options, "--remount-ro", "/home"]
 
 
 def sandbox_environment(request: RunRequest, host: Host) -> dict[str, str]:

@@ -43,7 +43,8 @@ def wait_for(child: int, status: int, received: Sequence[signal.Signals]) -> tup
                 _stop_with(child)
             elif pid:
                 code = os.waitstatus_to_exitcode(state)
-                return (code if code >= 0 else 128 - code), commands.started()
+                # A monitor that was killed reports nothing; one that could set nothing up exits by itself.
+                return (code, commands.started()) if code >= 0 else (128 - code, True)
     finally:
         terminal.take_back()
         commands.close()

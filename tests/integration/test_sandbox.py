@@ -1,0 +1,393 @@
+"""What `hotdesk run` promises to whoever calls it: exit codes, signals, the terminal, files."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import struct
+import subprocess
+import tempfile
+import termios
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.integration.conftest import Sandbox
+
+
+pytestmark = pytest.mark.integration
+
+
+def test_output_and_exit_code_are_the_commands(sandbox: Sandbox) -> None:
+    result = sandbox.run("sh", "-c", "echo out; echo err >&2; exit 7")
+
+    assert (result.returncode, result.stdout, result.stderr) == (7, "out\n", "err\n")
+
+
+def test_arguments_arrive_as_they_are(sandbox: Sandbox) -> None:
+    result = sandbox.run("printf", "[%s]", "a b", "", "$HOME", "--", "é\n")
+
+    assert result.stdout == "[a b][][$HOME][--][é\n]"
+
+
+def test_a_missing_command_is_127_and_named(sandbox: Sandbox) -> None:
+    result = sandbox.run("no-such-command")
+
+    assert result.returncode == 127
+    assert "no-such-command: not found" in result.stderr
+
+
+def test_a_command_killed_by_a_signal_is_128_and_its_number(sandbox: Sandbox) -> None:
+    assert sandbox.run("sh", "-c", "kill -9 $$").returncode == 128 + 9
+    assert sandbox.run("sh", "-c", "kill -USR1 $$").returncode == 128 + signal.SIGUSR1
+
+
+def test_the_desk_looks_the_same_for_everybody(sandbox: Sandbox) -> None:
+    result = sandbox.run("sh", "-c", "id -u; id -un; uname -n; pwd; echo $HOME; which python")
+
+    expected = ["1000", "desk", "desk", "/home/desk/work", "/home/desk", "/opt/desk/bin/python"]
+    assert result.stdout.split() == expected
+
+
+def test_the_home_persists_and_temporary_folders_do_not(sandbox: Sandbox) -> None:
+    sandbox.run("sh", "-c", "echo kept > ~/kept; echo gone > /tmp/gone; echo gone > /var/tmp/gone")
+
+    result = sandbox.run("sh", "-c", "cat ~/kept; ls -A /tmp /var/tmp")
+
+    assert result.stdout == "kept\n/tmp:\n\n/var/tmp:\n"
+
+
+def test_nothing_ordinary_is_lacking(sandbox: Sandbox) -> None:
+    code = (
+        "import multiprocessing, os, socket, tempfile, time\n"
+        "multiprocessing.Queue().put(1)\n"
+        "tempfile.TemporaryFile().close()\n"
+        "assert socket.gethostbyname(socket.gethostname()).startswith('127.')\n"
+        "assert socket.gethostbyname('localhost') == '127.0.0.1'\n"
+        "assert os.path.exists('/sys/devices/system/cpu/possible')\n"
+        "assert os.statvfs('/dev/shm').f_blocks > 0\n"
+    )
+
+    result = sandbox.run("python", "-c", code)
+
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 10, 12, 15])
+def test_signals_reach_the_command(sandbox: Sandbox, number: int) -> None:
+    script = f"trap 'echo got; exit 41' {number}; echo ready; while :; do sleep 0.02; done"
+    with started(sandbox.argv("sh", "-c", script)) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+
+        process.send_signal(number)
+
+        assert process.stdout.read() == "got\n"
+        assert process.wait(10) == 41
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.005, 0.01, 0.02, 0.04])
+def test_a_signal_that_comes_too_early_is_not_lost(sandbox: Sandbox, delay: float) -> None:
+    with started(sandbox.argv("sleep", "30")) as process:
+        wait_for_child(process.pid)
+        time.sleep(delay)
+
+        process.terminate()
+
+        assert process.wait(10) == 128 + signal.SIGTERM
+
+
+def test_what_the_caller_ignores_is_ignored_inside(sandbox: Sandbox) -> None:
+    ignore_hangup = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh"]
+    argv = [*ignore_hangup, *sandbox.argv("sh", "-c", "echo ready; kill -HUP $$; echo alive")]
+
+    assert subprocess.run(argv, capture_output=True, text=True, check=False).stdout == "ready\nalive\n"
+
+
+def test_kill_9_ends_everything_inside(sandbox: Sandbox) -> None:
+    marker = f"987{os.getpid()}"
+    script = f"(setsid sleep {marker} &); echo ready; sleep {marker}"
+    with started(sandbox.argv("sh", "-c", script)) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        eventually(lambda: len(processes_with(marker)) >= 2)
+
+        process.kill()
+
+        eventually(lambda: not processes_with(marker))
+
+
+def test_the_end_of_the_command_ends_everything_inside(sandbox: Sandbox) -> None:
+    marker = f"986{os.getpid()}"
+
+    result = sandbox.run("sh", "-c", f"nohup setsid sleep {marker} >/dev/null 2>&1 & exit 3")
+
+    assert result.returncode == 3
+    eventually(lambda: not processes_with(marker))
+
+
+def test_without_network_only_the_own_loopback_is_there(sandbox: Sandbox) -> None:
+    code = "import socket; print([name for _, name in socket.if_nameindex()])"
+    outside = subprocess.run(["python3", "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert sandbox.run("python", "-c", code, network="host").stdout == outside
+    assert sandbox.run("python", "-c", code, network="none").stdout == "['lo']\n"
+
+
+@pytest.mark.parametrize("user", [0, 1000, 1001, 2_000_000_001])
+def test_files_belong_to_the_caller(sandbox: Sandbox, user: int) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can become other users")
+    with open_folder() as folder:
+        theirs = replace(sandbox, home=folder / "home", project=folder / "project")
+        for path in (theirs.home, theirs.project):
+            path.mkdir()
+            os.chown(path, user, user)
+
+        result = theirs.run("sh", "-c", "id -u; echo mine > ~/work/made; mkdir ~/folder; ls -ln", user=user)
+
+        assert result.stderr == ""
+        assert result.stdout.startswith("1000\n")
+        assert " 1000 1000 " in result.stdout
+        for path in (theirs.project / "made", theirs.home / "folder"):
+            assert (path.stat().st_uid, path.stat().st_gid) == (user, user)
+
+
+@pytest.mark.parametrize(
+    ("project", "why"),
+    [
+        ("/", "whole machine"),
+        ("/proc/self", "kernel"),
+        ("/etc/passwd", "not a folder"),
+        ("/none", "No such file"),
+    ],
+)
+def test_nonsense_as_a_project_is_refused(sandbox: Sandbox, project: str, why: str) -> None:
+    result = replace(sandbox, project=Path(project)).run("true")
+
+    assert result.returncode == 99
+    assert why in result.stderr
+
+
+def test_the_callers_home_can_be_the_project(sandbox: Sandbox) -> None:
+    nested = replace(sandbox, project=sandbox.home.parent)
+
+    assert nested.run("ls").stdout.split("\n")[:2] == ["desk home", "project"]
+
+
+def test_a_planted_link_is_not_followed(sandbox: Sandbox) -> None:
+    (sandbox.home / "work").symlink_to("/etc")
+
+    result = sandbox.run("true")
+
+    assert result.returncode == 99
+    assert "is a link" in result.stderr
+
+
+def test_a_broken_root_is_named(sandbox: Sandbox, tmp_path: Path) -> None:
+    broken = replace(sandbox, root=replace(sandbox.root, system=tmp_path))
+
+    assert "is not whole" in broken.run("true").stderr
+
+
+class TestTerminal:
+    def test_the_command_sees_the_callers_terminal_and_its_size(self, sandbox: Sandbox) -> None:
+        with terminal(sandbox.argv("sh", "-c", "stty size; test -t 0 && test -t 1 && echo yes")) as screen:
+            screen.expect("33 77\r\nyes")
+
+    def test_a_change_of_size_arrives(self, sandbox: Sandbox) -> None:
+        script = "trap 'stty size; exit' WINCH; echo ready; while :; do sleep 0.05; done"
+        with terminal(sandbox.argv("sh", "-c", script)) as screen:
+            screen.expect("ready")
+            screen.resize(44, 88)
+            screen.expect("44 88")
+
+    def test_control_c_reaches_the_command_once(self, sandbox: Sandbox) -> None:
+        script = (
+            "n=0; trap 'n=$((n+1)); echo caught $n' INT; echo ready; "
+            "for i in $(seq 20); do sleep 0.05; done; exit 5"
+        )
+        with terminal(sandbox.argv("sh", "-c", script)) as screen:
+            screen.expect("ready")
+            screen.send("\x03")
+            screen.expect("caught 1")
+            assert screen.exit_code() == 5
+            assert "caught 2" not in screen.seen
+
+    def test_python_gets_its_keyboard_interrupt(self, sandbox: Sandbox) -> None:
+        with terminal(sandbox.argv("python", "-c", "print('ready'); import time; time.sleep(30)")) as screen:
+            screen.expect("ready")
+            screen.send("\x03")
+            screen.expect("KeyboardInterrupt")
+            assert screen.exit_code() == 130
+
+    def test_an_interactive_shell_has_job_control(self, sandbox: Sandbox) -> None:
+        with terminal(sandbox.argv("bash", "--norc", "-i")) as screen:
+            screen.send("PS1='in> '\r")
+            screen.expect("in> ")
+            assert "no job control" not in screen.seen
+            screen.send("sleep 30\r")
+            time.sleep(0.2)
+            screen.send("\x1a")
+            screen.expect("Stopped")
+            screen.send("fg\r")
+            time.sleep(0.2)
+            screen.send("\x03")
+            screen.send("exit 6\r")
+            assert screen.exit_code() == 6
+
+    def test_control_z_stops_hotdesk_and_fg_goes_on(self, sandbox: Sandbox) -> None:
+        run = quoted(sandbox.argv("sh", "-c", "echo ready; sleep 1; echo done"))
+        with terminal(["bash", "--norc", "--noediting", "-i"]) as screen:
+            screen.send("PS1='out> '\r")
+            screen.expect("out> ")
+            screen.send(f"{run}\r")
+            screen.expect("\nready")
+            screen.send("\x1a")
+            screen.expect("Stopped")
+            screen.send("fg >/dev/null\r")
+            screen.expect("\ndone")
+
+    def test_a_program_that_stops_itself_stops_hotdesk_too(self, sandbox: Sandbox) -> None:
+        # As an editor does on Ctrl-Z: the key is a key, and the editor stops its process group.
+        run = quoted(sandbox.argv("python", "-c", "import os; os.kill(0, 20); print('went on')"))
+        with terminal(["bash", "--norc", "--noediting", "-i"]) as screen:
+            screen.send("PS1='out> '\r")
+            screen.expect("out> ")
+            screen.send(f"{run}\r")
+            screen.expect("Stopped")
+            screen.send("fg >/dev/null\r")
+            screen.expect("\nwent on")
+
+    def test_the_terminal_is_the_callers_again_afterwards(self, sandbox: Sandbox) -> None:
+        inner = quoted(sandbox.argv("bash", "--norc", "-i"))
+        with terminal(["sh", "-c", f"{inner}; echo back; read answer; echo read $answer"]) as screen:
+            screen.send("exit\r")
+            screen.expect("back")
+            screen.send("hello\r")
+            screen.expect("read hello")
+
+
+class Screen:
+    """The other side of a terminal in which a program runs."""
+
+    def __init__(self, pid: int, descriptor: int) -> None:
+        self.pid, self.descriptor, self.seen = pid, descriptor, ""
+        self._from = 0
+
+    def send(self, keys: str) -> None:
+        os.write(self.descriptor, keys.encode())
+
+    def expect(self, text: str, within: float = 15) -> None:
+        """Wait for `text` after what was expected before."""
+        give_up = time.monotonic() + within
+        while text not in self.seen[self._from :]:
+            assert time.monotonic() < give_up, f"{text!r} did not come:\n{self.seen}"
+            assert self._read(0.2) or text in self.seen[self._from :], f"{text!r} never came:\n{self.seen}"
+        self._from = self.seen.index(text, self._from) + len(text)
+
+    def resize(self, rows: int, columns: int) -> None:
+        fcntl.ioctl(self.descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def exit_code(self) -> int:
+        give_up = time.monotonic() + 15
+        while time.monotonic() < give_up:
+            self._read(0.05)
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.pid = 0
+                while self._read(0.05):
+                    pass
+                return os.waitstatus_to_exitcode(status)
+        raise AssertionError(f"it did not end:\n{self.seen}")
+
+    def _read(self, within: float) -> bool:
+        """False when the other side has closed the terminal."""
+        if not select.select([self.descriptor], [], [], within)[0]:
+            return True
+        try:
+            piece = os.read(self.descriptor, 4096)
+        except OSError:
+            return False
+        self.seen += piece.decode(errors="replace")
+        return bool(piece)
+
+
+@contextmanager
+def terminal(argv: list[str]) -> Iterator[Screen]:
+    pid, descriptor = pty.fork()
+    if pid == 0:
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
+        os.execvp(argv[0], argv)
+    screen = Screen(pid, descriptor)
+    try:
+        yield screen
+    finally:
+        if screen.pid:
+            os.kill(screen.pid, signal.SIGKILL)
+            os.waitpid(screen.pid, 0)
+        os.close(descriptor)
+
+
+@contextmanager
+def started(argv: list[str]) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """A folder that every user can pass through, unlike pytest's own."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
+def eventually(happens: Callable[[], bool], within: float = 10) -> None:
+    give_up = time.monotonic() + within
+    while not happens():
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+
+
+def wait_for_child(pid: int) -> None:
+    """Until hotdesk has forked: from here on it holds signals for the command."""
+    eventually(lambda: bool(Path(f"/proc/{pid}/task/{pid}/children").read_text()))
+
+
+def processes_with(argument: str) -> list[int]:
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdecimal():
+            try:
+                arguments = (process / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if arguments[:2] == [b"sleep", argument.encode()]:
+                found.append(int(process.name))
+    return found
+
+
+def quoted(argv: list[str]) -> str:
+    script = Path(tempfile.mkstemp(suffix=".sh")[1])
+    words = " ".join("'" + re.sub("'", "'\\\\''", word) + "'" for word in argv)
+    script.write_text(f"rm -f {script}\nexec {words}\n")
+    return f"sh {script}"
