@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
+import tomllib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.measure import BenchmarkError, check_token, free_port, run, wait_until_it_answers
+from hotdesk.engines import sandbox
+from hotdesk.engines.request import RunRequest
+from hotdesk.lock import LOCK_NAME, read_lock
+from hotdesk.project import host_platform, read_template
+from hotdesk.spec import SPEC_NAME
+from hotdesk.store import Store, remove_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from hotdesk.lock import Artifact, LockedVariant
 
 TEMPLATE = "sdcnd-term1"
 VARIANT = "cpu"
@@ -28,6 +44,7 @@ class Hotdesk:
     """One user's hotdesk: everything it keeps is below `folder`, which is made where it is missing."""
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self.store = folder / "store"
         self.project = folder / "project"
         self.project.mkdir(parents=True, exist_ok=True)
@@ -77,6 +94,75 @@ class Hotdesk:
     def stop(self, name: str) -> None:
         self.run("stop", name)
 
+    def remove_all(self) -> None:
+        """Stop every desk and remove everything, also after a failure."""
+        if not self._folder.exists():
+            return
+        subprocess.run(
+            [self.program(), "stop", "--all"], env=self.environment, cwd=self.project,
+            capture_output=True, check=False,
+        )  # fmt: skip
+        self.wait_until_idle()
+        remove_tree(self._folder)
+
+    def write_spec(self, base: str, python: str, *pypi: str) -> None:
+        """A spec with these packages alone."""
+        self._write_toml(
+            {
+                "desk": {"name": "benchmark", "python": python, "base": base},
+                "packages": {"pypi": list(pypi)},
+            }
+        )
+
+    def make_project(self, base: str, python: str) -> None:
+        """The template's `VARIANT` on another release, locked."""
+        spec = read_template(TEMPLATE).spec_path.read_text(encoding="utf-8")
+        wanted: dict[str, Any] = tomllib.loads(spec)
+        wanted["desk"].update({"base": base, "python": python})
+        wanted["variants"] = {VARIANT: wanted["variants"][VARIANT]}
+        if base == "debian:bookworm":  # before libraries were renamed for 64-bit time
+            names = wanted["packages"]["debian"]
+            wanted["packages"]["debian"] = [name.removesuffix("t64") for name in names]
+        self._write_toml(wanted)
+        self.run("lock")
+
+    def _write_toml(self, spec: Mapping[str, Any]) -> None:
+        import tomlkit
+
+        (self.project / SPEC_NAME).write_text(tomlkit.dumps(spec), encoding="utf-8")
+
+    def locked(self, variant: str) -> LockedVariant:
+        """What the project's lock holds for this host."""
+        return read_lock(self.project / LOCK_NAME).select(host_platform(), variant)
+
+    @contextmanager
+    def project_kept(self) -> Iterator[None]:
+        """Put the spec and the lock back afterwards; what the store has learnt stays."""
+        files = {name: (self.project / name).read_bytes() for name in (SPEC_NAME, LOCK_NAME)}
+        try:
+            yield
+        finally:
+            for name, content in files.items():
+                (self.project / name).write_bytes(content)
+
+    def wait_until_idle(self, limit: float = 600.0) -> float:
+        """Wait until hotdesk does nothing in the background any more; the seconds it took."""
+        started = time.monotonic()
+        while self._is_working():
+            if time.monotonic() - started > limit:
+                raise BenchmarkError(f"hotdesk has worked in the background for {limit:.0f} s")
+            time.sleep(0.1)
+        return time.monotonic() - started
+
+    def _is_working(self) -> bool:
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if self.is_mine(process):
+                    return True
+            except OSError:
+                continue  # it ended meanwhile
+        return False
+
     def is_mine(self, process: Path) -> bool:
         """Whether `process`, a folder of /proc, is this hotdesk's own Python: not uv, not the desk inside.
 
@@ -93,3 +179,49 @@ def _token(printed: str, port: int) -> str:
     if not found:
         raise BenchmarkError(f"hotdesk up printed no URL with port {port} and a token:\n{printed[-2000:]}")
     return found[1]
+
+
+def fetch_seconds(hotdesk: Hotdesk, artifact: Artifact, scratch: Path) -> float:
+    """Seconds of the transfer of `artifact` alone, from where `hotdesk` got it."""
+    import httpx2  # noqa: F401  # so that its import is not measured
+
+    from hotdesk.fetch import Fetcher
+    from hotdesk.fetch.hints import recall
+
+    address = recall(Store(hotdesk.store), artifact)
+    if not address:
+        raise BenchmarkError(f"hotdesk did not note where it got {artifact.name}")
+    empty = Path(tempfile.mkdtemp(dir=scratch))
+    started = time.monotonic()
+    with Fetcher(Store(empty), locate=lambda _: [address]) as fetcher:
+        fetched = list(fetcher.fetch([artifact]))
+    seconds = time.monotonic() - started
+    shutil.rmtree(empty)
+    assert len(fetched) == 1
+    return seconds
+
+
+class Sandbox:
+    """hotdesk's own call that starts the isolation, without the start of hotdesk's Python around it."""
+
+    def __init__(self, hotdesk: Hotdesk, variant: str, scratch: Path) -> None:
+        from hotdesk.build.root import make_root
+
+        home = scratch / "sandbox-home"
+        home.mkdir(exist_ok=True)
+        self._request = RunRequest(
+            root=make_root(Store(hotdesk.store), hotdesk.locked(variant)),
+            command=("true",),
+            home=home,
+            project=hotdesk.project,
+            hostname="benchmark",
+        )
+
+    def run(self) -> float:
+        """Seconds from the call until `true` has ended inside and everything is taken down."""
+        started = time.monotonic()
+        code = sandbox.run(self._request)
+        seconds = time.monotonic() - started
+        if code:
+            raise BenchmarkError(f"`true` exited {code} in the sandbox")
+        return seconds

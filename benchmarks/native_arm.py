@@ -62,7 +62,12 @@ class Native:
             "LANG": "C.UTF-8",
             "JUPYTER_TOKEN": _TOKEN,
         }
-        words = [f"{self._environment}/bin/jupyter", "lab", "--no-browser", "--allow-root", f"--port={port}"]
+        words = [f"{self._environment}/bin/jupyter", "lab", "--no-browser", "--allow-root"]
+        words += [
+            f"--ServerApp.port={port}",
+            "--ServerApp.port_retries=0",
+            f"--ServerApp.root_dir={self._work}",
+        ]
         log_path = self._home / "log"
         with log_path.open("wb") as log:
             started = time.monotonic()

@@ -34,6 +34,21 @@ def requirements(locked: LockedVariant) -> str:
     return "\n".join(sorted(lines)) + "\n"
 
 
+def pin(name: str, python: str) -> str:
+    """One line of requirements for the newest `name` by itself, with its hashes."""
+    from uv import find_uv_bin
+
+    options = ["--quiet", "--no-deps", "--generate-hashes", "--no-header", "--no-annotate"]
+    compiled = subprocess.run(
+        [find_uv_bin(), "pip", "compile", *options, "--python-version", python, "-"],
+        input=name,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return compiled.stdout.replace("\\\n", " ")
+
+
 def debian_names(locked: LockedVariant) -> list[str]:
     """The names of the Debian packages; apt takes the versions that the mirror has today."""
     return sorted({package.name for package in locked.debian})

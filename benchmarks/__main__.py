@@ -1,0 +1,82 @@
+"""`python -m benchmarks`: run the rows, print the tables, keep every sample."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks import docker_arm, machine, report
+from benchmarks.bench import Bench
+from benchmarks.measure import BenchmarkError
+from benchmarks.rows import ROWS
+
+if TYPE_CHECKING:
+    from benchmarks.samples import RowResult
+
+_NEEDS_DOCKER = {1, 3, 4, 5}
+
+
+def main() -> int:
+    options = _options()
+    missing = docker_arm.missing_tools() if _NEEDS_DOCKER & set(options.rows) else []
+    if missing:
+        _say(f"rows {sorted(_NEEDS_DOCKER)} need {', '.join(missing)}")
+        _say("on Debian: apt install --no-install-recommends docker.io debootstrap iptables")
+        return 2
+    scratch = options.scratch or Path(tempfile.mkdtemp(prefix="hotdesk-benchmark-", dir="/var/tmp"))
+    scratch.mkdir(parents=True, exist_ok=True)
+    facts = machine.facts(scratch)
+    results, failed = [], False
+    try:
+        with Bench(scratch, _say) as bench:
+            for number in options.rows:
+                row, blocks = ROWS[number]
+                _say(f"row {number}")
+                try:
+                    results.append(row(bench, options.blocks or blocks))
+                except BenchmarkError as error:
+                    _say(f"row {number} failed: {error}")
+                    failed = True
+                _write(options.out, results, facts)
+    finally:
+        if not options.scratch:
+            shutil.rmtree(scratch, ignore_errors=True)
+    print(report.markdown(results, facts))
+    missed = [claim for result in results for claim in result.claims if result.judge(claim)[1] is False]
+    return 1 if failed or missed else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "--rows",
+        help="which rows; all by default",
+        nargs="+",
+        type=int,
+        choices=sorted(ROWS),
+        default=sorted(ROWS),
+    )
+    parser.add_argument("--blocks", type=int, help="how often each arm runs, for every row")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder for the results")
+    parser.add_argument("--scratch", type=Path, help="work here and keep the base image for the next run")
+    return parser.parse_args()
+
+
+def _write(folder: Path, results: list[RowResult], facts: dict[str, str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "results.md").write_text(report.markdown(results, facts), encoding="utf-8")
+    text = json.dumps(report.as_json(results, facts), indent=1, ensure_ascii=False)
+    (folder / "results.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
