@@ -42,7 +42,7 @@ class Web:
     """Serves `files`; the next requests for a path are answered by its `turns`, one each, in order."""
 
     address: str
-    files: dict[str, bytes] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict, repr=False)
     turns: defaultdict[str, list[Turn]] = field(default_factory=lambda: defaultdict(list))
     requests: list[Request] = field(default_factory=list)
     sent: Counter[str] = field(default_factory=Counter)
@@ -98,17 +98,20 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+def begin(handler: Handler, content: bytes) -> bytes:
+    """Answer as a good server does, parts included; the body still to be sent."""
+    start, size = handler.start, len(content)
+    if start:
+        handler.head(206, size - start, Content_Range=f"bytes {start}-{size - 1}/{size}")
+    else:
+        handler.head(200, size)
+    return content[start:]
+
+
 def whole(handler: Handler, content: bytes) -> None:
-    """As a good server does, parts included."""
-    start = handler.start
-    if start >= len(content) and start:
+    if handler.start and handler.start >= len(content):
         return answer(416)(handler, content)
-    if not start:
-        handler.head(200, len(content))
-        return handler.body(content)
-    size = len(content)
-    handler.head(206, size - start, Content_Range=f"bytes {start}-{size - 1}/{size}")
-    return handler.body(content[start:])
+    return handler.body(begin(handler, content))
 
 
 def answer(status: int, **headers: str) -> Turn:
@@ -133,13 +136,7 @@ def breaks_off(after: int, *, reset: bool = False) -> Turn:
     """Promise all, send `after` bytes, and end the connection."""
 
     def turn(handler: Handler, content: bytes) -> None:
-        start = handler.start
-        size = len(content)
-        if start:
-            handler.head(206, size - start, Content_Range=f"bytes {start}-{size - 1}/{size}")
-        else:
-            handler.head(200, size)
-        handler.body(content[start : start + after])
+        handler.body(begin(handler, content)[:after])
         handler.wfile.flush()
         if reset:
             handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -166,12 +163,11 @@ def slowly(after: int, seconds: float = 60.0) -> Turn:
     """Send `after` bytes, then fall silent for a while or until the test is over."""
 
     def turn(handler: Handler, content: bytes) -> None:
-        start = handler.start
-        handler.head(200, len(content))
-        handler.body(content[start : start + after])
+        body = begin(handler, content)
+        handler.body(body[:after])
         handler.wfile.flush()
         if not handler.web.closing.wait(seconds):
-            handler.body(content[start + after :])
+            handler.body(body[after:])
 
     return turn
 

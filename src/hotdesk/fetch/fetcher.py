@@ -154,7 +154,7 @@ class Fetcher:
 
 
 def start_order(artifacts: Iterable[Artifact]) -> list[Artifact]:
-    """Debian's before Python's, since the base takes longer to build; within each the larger before the smaller.
+    """Debian's first, since the base takes longer to build; of each kind the large ones before the small.
 
     So no large one is left for the end. Equals keep the order given.
     """
@@ -219,7 +219,7 @@ class _Crew:
             elif not failures:
                 yield artifact, outcome
         if failures:
-            raise _summary(failures, self._skipped)
+            raise summary(failures, self._skipped)
 
     _skipped = 0
 
@@ -255,7 +255,7 @@ def _not_cached(missing: Sequence[Artifact]) -> NotCachedError:
     )
 
 
-def _summary(failures: Sequence[tuple[Artifact, FetchError]], skipped: int) -> FetchError:
+def summary(failures: Sequence[tuple[Artifact, FetchError]], skipped: int) -> FetchError:
     """One error for all; of the kind that they share."""
     first = failures[0][1]
     kinds = {type(error) for _, error in failures}
