@@ -52,14 +52,19 @@ def read_contents(item: Path) -> Contents:
 
 def verify_tree(item: Path) -> list[str]:
     """Each difference between what the item holds and what it was made to hold, as a sentence."""
-    expected = {entry.path: entry for entry in read_contents(item).entries}
-    found = {entry.path: entry for entry in _scan(item / TREE)}
-    differences = [f"{path} is missing" for path in expected.keys() - found.keys()]
-    differences += [f"{path} does not belong here" for path in found.keys() - expected.keys()]
-    for path in expected.keys() & found.keys():
-        if expected[path] != found[path]:
-            differences.append(f"{path} is {_words(found[path])}, not {_words(expected[path])}")
-    return sorted(differences)
+    return differences(read_contents(item), scan_tree(item / TREE))
+
+
+def differences(expected: Contents, found: Contents) -> list[str]:
+    """Each difference as a sentence, by path."""
+    wanted = {entry.path: entry for entry in expected.entries}
+    held = {entry.path: entry for entry in found.entries}
+    problems = [f"{path} is missing" for path in wanted.keys() - held.keys()]
+    problems += [f"{path} does not belong here" for path in held.keys() - wanted.keys()]
+    for path in wanted.keys() & held.keys():
+        if wanted[path] != held[path]:
+            problems.append(f"{path} is {_words(held[path])}, not {_words(wanted[path])}")
+    return sorted(problems)
 
 
 def scan_tree(tree: Path) -> Contents:

@@ -1,0 +1,111 @@
+"""Bytecode of a wheel's modules, compiled by the desk's own interpreter, the same bytes everywhere."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hotdesk.engines.bubblewrap import run_bwrap
+from hotdesk.errors import EngineError
+from hotdesk.layers.contents import TREE, read_contents, scan_tree, write_contents
+from hotdesk.progress import SILENT
+from hotdesk.store import item_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from hotdesk.progress import Progress
+    from hotdesk.store import Store
+
+INTERPRETER_PACKAGES = ("python{0}-minimal", "libpython{0}-minimal", "libpython{0}-stdlib", "python{0}")
+_TREE, _OUTPUT = "/tmp/tree", "/tmp/output"  # noqa: S108 - in the sandbox, where /tmp is new
+_MANY_BYTES = 4_000_000  # of source: less takes a second or two, and is not worth several processes
+
+
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """What compiles: a configured system tree, the version (`3.13`), and the hashes of its packages."""
+
+    system: Path
+    python: str
+    packages: tuple[str, ...]
+
+
+def interpreter_packages(python: str) -> tuple[str, ...]:
+    """The Debian packages whose bytes decide what the interpreter compiles."""
+    return tuple(name.format(python) for name in INTERPRETER_PACKAGES)
+
+
+def bytecode_key(wheel_key: str, python: str, packages: Sequence[str]) -> str:
+    """From the lock alone: the wheel item's key, and the SHA-256 of each interpreter package."""
+    return item_key("bytecode 1", wheel_key, python, *sorted(packages))
+
+
+def compile_wheel(store: Store, wheel: Path, interpreter: Interpreter, processes: int = 1) -> Path:
+    """The store's item with the bytecode of `wheel`, an item of `make_wheel_tree`.
+
+    A module that does not compile has none. `EngineError` where the compiler cannot run.
+    """
+
+    def fill(item: Path) -> None:
+        tree = item / TREE
+        tree.mkdir(mode=0o755)
+        _compile(wheel / TREE, tree, interpreter, processes)
+        write_contents(scan_tree(tree), item)
+        (item / "wheel").write_text(wheel.name, encoding="ascii")
+
+    key = bytecode_key(wheel.name, interpreter.python, interpreter.packages)
+    return store.make("bytecode", key, fill)
+
+
+def compile_wheels(
+    store: Store,
+    wheels: Sequence[Path],
+    interpreter: Interpreter,
+    *,
+    progress: Progress = SILENT,
+    jobs: int = 0,
+) -> Iterator[Path]:
+    """Each wheel's bytecode item as it is made, started in the order of `wheels`, `jobs` at once.
+
+    Interrupted at any point, what was made stays.
+    """
+    jobs = jobs or len(os.sched_getaffinity(0))
+    with progress.task("compiling", len(wheels)) as task, ThreadPoolExecutor(jobs) as pool:
+        futures = [
+            pool.submit(compile_wheel, store, wheel, interpreter, jobs if _is_large(wheel) else 1)
+            for wheel in wheels
+        ]
+        try:
+            for future in as_completed(futures):
+                task.advance(1)
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _is_large(wheel: Path) -> bool:
+    modules = (entry.size for entry in read_contents(wheel).entries if entry.path.endswith(".py"))
+    return sum(modules) > _MANY_BYTES
+
+
+def _compile(source: Path, output: Path, interpreter: Interpreter, processes: int) -> None:
+    options = [
+        *("--unshare-all", "--cap-drop", "ALL", "--ro-bind", str(interpreter.system), "/"),
+        *("--dev", "/dev", "--tmpfs", "/tmp"),  # noqa: S108
+        *("--ro-bind", str(source), _TREE, "--bind", str(output), _OUTPUT, "--chdir", "/"),
+        *("--clearenv", "--setenv", "PYTHONHASHSEED", "0", "--setenv", "LC_ALL", "C.UTF-8"),
+    ]
+    # Not -I: it would ignore PYTHONHASHSEED.
+    command = [f"/usr/bin/python{interpreter.python}", "-S", "-s", "-P", "-B", "-W", "ignore", "-"]
+    script = Path(__file__).with_name("compile_script.py").read_bytes()
+    done = run_bwrap(options, [*command, _TREE, _OUTPUT, str(processes)], stdin=script)
+    if done.returncode:
+        raise EngineError(
+            "the desk's Python could not compile its packages",
+            why=done.stdout.decode(errors="replace").strip()[-2000:] or f"exit status {done.returncode}",
+            hint="run `hotdesk doctor`",
+        )

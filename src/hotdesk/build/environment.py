@@ -1,0 +1,273 @@
+"""One Python environment out of wheels' trees, by hard links: desks share their disk and page cache."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hotdesk.errors import UnsafeArchiveError
+from hotdesk.layers.contents import TREE, Contents, differences, read_contents, scan_tree
+from hotdesk.layers.entries import Written
+from hotdesk.progress import SILENT
+from hotdesk.store import item_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from hotdesk.progress import Progress
+    from hotdesk.store import Store
+
+_COMPILED = "compiled"
+_OWNERS = "owners.json"
+_LINKERS = 2  # more than two threads only wait for the file system's journal
+_NO_LINK = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOSYS, errno.EOPNOTSUPP}
+
+
+def environment_key(wheel_keys: Sequence[str], python: str) -> str:
+    """The environment's name in the store, from the lock alone: see `wheel_tree_key`."""
+    return item_key("environment 1", python, *wheel_keys)
+
+
+def make_environment(
+    store: Store,
+    wheels: Sequence[Path],
+    python: str,
+    *,
+    bytecode: Sequence[Path] = (),
+    progress: Progress = SILENT,
+) -> Path:
+    """The store's item whose `tree/` is mounted at /opt/desk.
+
+    `wheels` are wheel items in layer order: where two hold one path, the later wins. `bytecode` items
+    are linked if the environment is new; for those that come later there is `add_bytecode`.
+    """
+
+    def fill(item: Path) -> None:
+        plan = _plan(wheels)
+        _note_overlaps(plan, progress)
+        tree = item / TREE
+        tree.mkdir(mode=0o755)
+        for directory in sorted(plan.directories):
+            _make_directory(f"{tree}/{directory}")
+        with ThreadPoolExecutor(_LINKERS) as pool:
+            for _ in pool.map(lambda wheel: _link_wheel(wheel, plan.names[wheel], tree), wheels):
+                pass
+        _write_own_files(tree, python)
+        owners = {path: owner.name for path, owner in plan.shared.items()}
+        (item / _OWNERS).write_text(json.dumps(owners), encoding="utf-8")
+        (item / _COMPILED).mkdir()
+        add_bytecode(item, bytecode)
+
+    return store.make("environment", environment_key([wheel.name for wheel in wheels], python), fill)
+
+
+def add_bytecode(environment: Path, bytecode: Iterable[Path]) -> None:
+    """Link bytecode items into an environment, also while desks run in it.
+
+    Each file appears whole; doing it twice, or in two processes at once, does no harm. A module that
+    two wheels hold gets the bytecode of the wheel whose file is there.
+    """
+    owners: dict[str, str] | None = None
+    for item in bytecode:
+        mark = environment / _COMPILED / item.name
+        if mark.exists():
+            continue
+        if owners is None:
+            owners = json.loads((environment / _OWNERS).read_bytes())
+        _link_bytecode(environment / TREE, item, owners)
+        mark.touch()
+
+
+def verify_environment(environment: Path, wheels: Sequence[Path], python: str) -> list[str]:
+    """Each difference between an environment and the wheels it was made of; bytecode is left out."""
+    expected = {written.path: written for wheel in wheels for written in read_contents(wheel).entries}
+    own = {path: Written(path, 0o777, 0, f"link:{target}") for path, target in _own_links(python).items()}
+    found = [
+        written
+        for written in scan_tree(environment / TREE).entries
+        if written.path not in ("pyvenv.cfg", "bin") and not _is_bytecode(written.path, expected)
+    ]
+    expected = {path: written for path, written in {**expected, **own}.items() if path != "bin"}
+    problems = differences(Contents.of(expected.values()), Contents.of(found))
+    if (environment / TREE / "pyvenv.cfg").read_text() != _pyvenv_cfg(python):
+        problems.append("pyvenv.cfg is not what it was made to be")
+    return problems
+
+
+def _is_bytecode(path: str, expected: dict[str, Written]) -> bool:
+    return path not in expected and "__pycache__" in path.split("/")
+
+
+@dataclass
+class _Plan:
+    """What to link from each wheel, by folder; `shared` has the winner of each path that several hold."""
+
+    directories: set[str] = field(default_factory=set)
+    names: dict[Path, dict[str, list[str]]] = field(default_factory=dict)
+    shared: dict[str, Path] = field(default_factory=dict)
+    conflicts: dict[str, tuple[Path, Path]] = field(default_factory=dict)
+
+
+def _plan(wheels: Sequence[Path]) -> _Plan:
+    plan = _Plan(directories={"bin"})
+    owners: dict[str, tuple[Path, Written]] = {}
+    for wheel in wheels:
+        for written in read_contents(wheel).entries:
+            if written.content == "directory":
+                plan.directories.add(written.path)
+                continue
+            if previous := owners.get(written.path):
+                plan.shared[written.path] = wheel
+                if previous[1].content != written.content:
+                    plan.conflicts[written.path] = (previous[0], wheel)
+            owners[written.path] = wheel, written
+    if both := sorted(plan.directories & owners.keys()):
+        raise UnsafeArchiveError(
+            f"two wheels cannot be installed together: `{both[0]}` is a file in one, a folder in the other",
+            hint="leave one of them out of the spec",
+        )
+    plan.names = {wheel: {} for wheel in wheels}
+    for path, (owner, _) in owners.items():
+        folder, _, name = path.rpartition("/")
+        plan.names[owner].setdefault(folder, []).append(name)
+    return plan
+
+
+def _note_overlaps(plan: _Plan, progress: Progress) -> None:
+    by_pair: dict[tuple[str, str], list[str]] = {}
+    for path, (loser, winner) in plan.conflicts.items():
+        by_pair.setdefault((_project(loser), _project(winner)), []).append(path)
+    for (replaced, replacing), paths in sorted(by_pair.items()):
+        progress.note(
+            f"{replacing} replaces {len(paths)} file{'s' * (len(paths) > 1)} of {replaced}: {min(paths)}"
+        )
+
+
+def _project(wheel: Path) -> str:
+    """A wheel item's project, from its .dist-info folder."""
+    for written in read_contents(wheel).entries:
+        folder = written.path.rpartition("/")[2]
+        if written.content == "directory" and folder.endswith(".dist-info"):
+            return folder.split("-")[0]
+    return wheel.name
+
+
+def _link_wheel(wheel: Path, folders: dict[str, list[str]], tree: Path) -> None:
+    for folder, names in folders.items():
+        source = os.open(f"{wheel}/{TREE}/{folder}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        target = os.open(f"{tree}/{folder}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for name in names:
+                _link_or_copy(name, source, name, target)
+        finally:
+            os.close(source)
+            os.close(target)
+
+
+def _link_or_copy(name: str, source: int, new_name: str, target: int) -> None:
+    try:
+        os.link(name, new_name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_LINK:
+            raise
+        _copy(name, source, new_name, target)
+
+
+def _copy(name: str, source: int, new_name: str, target: int) -> None:
+    """Where the file system or the kernel's settings refuse hard links, or a file has the most it may."""
+    with (
+        open(name, "rb", opener=lambda path, flags: os.open(path, flags, dir_fd=source)) as original,
+        open(new_name, "xb", opener=lambda path, flags: os.open(path, flags, 0o600, dir_fd=target)) as copy,
+    ):
+        shutil.copyfileobj(original, copy, 1 << 20)
+        os.fchmod(copy.fileno(), os.fstat(original.fileno()).st_mode & 0o777)
+
+
+def _make_directory(path: str) -> None:
+    os.mkdir(path)
+    os.chmod(path, 0o755)  # whatever the umask
+
+
+def _own_links(python: str) -> dict[str, str]:
+    return dict.fromkeys(("bin/python", "bin/python3", f"bin/python{python}"), f"/usr/bin/python{python}")
+
+
+def _pyvenv_cfg(python: str) -> str:
+    return f"home = /usr/bin\ninclude-system-site-packages = false\nversion = {python}\n"
+
+
+def _write_own_files(tree: Path, python: str) -> None:
+    """What makes the tree a virtual environment of the desk's Python."""
+    for path, target in _own_links(python).items():
+        (tree / path).symlink_to(target)
+    configuration = tree / "pyvenv.cfg"
+    configuration.write_text(_pyvenv_cfg(python), encoding="utf-8", newline="\n")
+    configuration.chmod(0o644)
+
+
+def _link_bytecode(tree: Path, item: Path, owners: dict[str, str]) -> None:
+    wheel = bytecode_source(item)
+    folders: dict[str, list[str]] = {}
+    for written in read_contents(item).entries:
+        folder, _, name = written.path.rpartition("/")
+        if written.content == "directory":
+            continue
+        if owners.get(module_of(written.path), wheel) == wheel:
+            folders.setdefault(folder, []).append(name)
+    for folder, names in folders.items():
+        _make_cache_folder(f"{tree}/{folder}")
+        source = os.open(f"{item}/{TREE}/{folder}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        target = os.open(f"{tree}/{folder}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for name in names:
+                _put_in_place(name, source, target)
+        finally:
+            os.close(source)
+            os.close(target)
+
+
+def _make_cache_folder(path: str) -> None:
+    with contextlib.suppress(FileExistsError):
+        _make_directory(path)
+
+
+def _put_in_place(name: str, source: int, target: int) -> None:
+    """Under a name of our own first: the file replaces what a wheel shipped, and is never half there."""
+    partial = f".{name}.{os.getpid()}"
+    try:
+        os.link(name, name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno != errno.EEXIST and error.errno not in _NO_LINK:
+            raise
+        if error.errno == errno.EEXIST and _same_file(name, source, target):
+            return
+        _remove(partial, target)
+        _link_or_copy(name, source, partial, target)
+        os.replace(partial, name, src_dir_fd=target, dst_dir_fd=target)
+
+
+def _same_file(name: str, one: int, other: int) -> bool:
+    return os.path.samestat(os.stat(name, dir_fd=one), os.stat(name, dir_fd=other))
+
+
+def _remove(name: str, folder: int) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)
+
+
+def bytecode_source(item: Path) -> str:
+    """The key of the wheel item that a bytecode item was compiled from."""
+    return (item / "wheel").read_text(encoding="ascii")
+
+
+def module_of(pyc: str) -> str:
+    """`a/__pycache__/b.cpython-313.pyc` is compiled from `a/b.py`."""
+    folder, _, name = pyc.rpartition("/__pycache__/")
+    return f"{folder}/{name.split('.cpython-')[0]}.py"
