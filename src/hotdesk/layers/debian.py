@@ -91,6 +91,8 @@ class Deb:
             if target.rstrip("/") != path:
                 raise _unsafe(self.name, f"it makes {listed!r} a link to {target!r}")
             path = listed
+        elif listed in MERGED and kind != "directory":
+            raise _unsafe(self.name, f"{listed!r} is not a directory in it")
         self._claim(path, kind, seen)
         if kind == "hardlink":
             target = merged_path(self._path(target))
@@ -112,7 +114,7 @@ class Deb:
         while parent not in seen:
             seen[parent] = "directory"
             parent = parent.rpartition("/")[0]
-        if seen[parent] != "directory" or (path in MERGED and kind != "link"):
+        if seen[parent] != "directory":
             raise _unsafe(self.name, f"{path!r} is below {parent!r}, which is not a directory in it")
         seen[path] = kind
 
@@ -204,6 +206,9 @@ class _Decompressor(Protocol):
     @property
     def needs_input(self) -> bool: ...
 
+    @property
+    def unused_data(self) -> bytes: ...
+
     def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
 
 
@@ -216,10 +221,12 @@ class _Gzip:
         self._inner = zlib.decompressobj(wbits=31)
         self.eof = False
         self.needs_input = True
+        self.unused_data = b""
 
     def decompress(self, data: bytes, max_length: int = -1) -> bytes:
         result = self._inner.decompress(self._inner.unconsumed_tail + data, max(max_length, 0))
         self.eof = self._inner.eof
+        self.unused_data = self._inner.unused_data
         self.needs_input = not self._inner.unconsumed_tail
         return result
 
@@ -229,6 +236,7 @@ class _Plain:
 
     eof = False
     needs_input = True
+    unused_data = b""
 
     def decompress(self, data: bytes, max_length: int = -1) -> bytes:  # noqa: ARG002
         return data
@@ -275,7 +283,7 @@ def _decompressed(file: IO[bytes], size: int, member: str, name: str) -> Iterato
             raise _unsafe(name, f"{member} is corrupt: {error}") from None
         if piece:
             yield piece
-    if left or (not decompressor.eof and not isinstance(decompressor, _Plain)):
+    if left or decompressor.unused_data or (not decompressor.eof and not isinstance(decompressor, _Plain)):
         raise _unsafe(name, f"{member} does not end where it should")
 
 
