@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import docker_arm, machine, report
+from benchmarks import docker_arm, report
 from benchmarks.bench import Bench
 from benchmarks.measure import BenchmarkError
 from benchmarks.rows import ROWS
+from hotdesk.errors import HotdeskError
 
 if TYPE_CHECKING:
     from benchmarks.samples import RowResult
@@ -30,19 +32,20 @@ def main() -> int:
         return 2
     scratch = options.scratch or Path(tempfile.mkdtemp(prefix="hotdesk-benchmark-", dir="/var/tmp"))
     scratch.mkdir(parents=True, exist_ok=True)
-    facts = machine.facts(scratch)
+    scratch = scratch.resolve()
     results, failed = [], False
     try:
         with Bench(scratch, _say) as bench:
-            for number in options.rows:
+            for number in sorted(set(options.rows)):  # the first empties Docker's caches, later ones use them
                 row, blocks = ROWS[number]
                 _say(f"row {number}")
                 try:
                     results.append(row(bench, options.blocks or blocks))
-                except BenchmarkError as error:
-                    _say(f"row {number} failed: {error}")
+                except (BenchmarkError, HotdeskError, subprocess.CalledProcessError) as error:
+                    _say(f"row {number} failed: {error}{_why(error)}")
                     failed = True
-                _write(options.out, results, facts)
+                _write(options.out, results, bench.facts)
+            facts = bench.facts
     finally:
         if not options.scratch:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -72,6 +75,10 @@ def _write(folder: Path, results: list[RowResult], facts: dict[str, str]) -> Non
     (folder / "results.md").write_text(report.markdown(results, facts), encoding="utf-8")
     text = json.dumps(report.as_json(results, facts), indent=1, ensure_ascii=False)
     (folder / "results.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _why(error: Exception) -> str:
+    return "".join(f"\n  {line}" for line in (getattr(error, "why", ""), getattr(error, "hint", "")) if line)
 
 
 def _say(text: str) -> None:

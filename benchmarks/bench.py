@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
+from benchmarks import machine
 from benchmarks.docker_arm import Daemon, Docker
 from benchmarks.hotdesk_arm import TEMPLATE, VARIANT, Hotdesk
 from hotdesk.project import host_platform, read_template
@@ -24,6 +26,7 @@ class Bench:
     def __init__(self, scratch: Path, say: Callable[[str], None]) -> None:
         self.scratch = scratch
         self.say = say
+        self.facts = machine.facts(scratch)
         self._closing = ExitStack()
 
     def __enter__(self) -> Self:
@@ -36,7 +39,10 @@ class Bench:
 
     @cached_property
     def locked(self) -> LockedVariant:
-        return read_template(TEMPLATE).read_fresh_lock().select(host_platform(), VARIANT)
+        project = read_template(TEMPLATE)
+        digest = hashlib.sha256(project.lock_path.read_bytes()).hexdigest()
+        self.facts["lock"] = f"{TEMPLATE}, {VARIANT}, SHA-256 {digest[:16]}…"
+        return project.read_fresh_lock().select(host_platform(), VARIANT)
 
     @cached_property
     def docker(self) -> Docker:
@@ -44,6 +50,7 @@ class Bench:
         self.say("starting a Docker daemon and making its base image")
         daemon = self._closing.enter_context(Daemon(self.scratch / "docker"))
         docker = Docker(daemon, self.locked, self.scratch)
+        self.facts["Docker"] = docker.version()
         docker.make_base()
         return docker
 
@@ -67,6 +74,7 @@ class Bench:
     def fresh_hotdesk(self, name: str) -> Hotdesk:
         """An empty store and no desks; stops and removes what is left of it at the end."""
         folder = self.scratch / name
+        Hotdesk(folder).remove_all()  # what a killed run may have left
         hotdesk = Hotdesk(folder)
         self._closing.callback(hotdesk.remove_all)
         return hotdesk

@@ -6,23 +6,14 @@ import json
 import os
 import re
 import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 from benchmarks.measure import BenchmarkError
+from hotdesk.indexes.http import PROXY_VARIABLES
+from hotdesk.indexes.pypi import index_urls, uv_environment
 
 if TYPE_CHECKING:
     from hotdesk.lock import LockedVariant
-
-_INDEX_VARIABLES = (
-    "PIP_INDEX_URL",
-    "PIP_EXTRA_INDEX_URL",
-    "UV_DEFAULT_INDEX",
-    "UV_INDEX",
-    "UV_INDEX_URL",
-    "UV_EXTRA_INDEX_URL",
-)
-_PROXY_VARIABLES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
 
 def requirements(locked: LockedVariant) -> str:
@@ -44,6 +35,7 @@ def pin(name: str, python: str) -> str:
         input=name,
         capture_output=True,
         text=True,
+        env={**os.environ, **uv_environment()},
         check=True,
     )
     return compiled.stdout.replace("\\\n", " ")
@@ -55,24 +47,23 @@ def debian_names(locked: LockedVariant) -> list[str]:
 
 
 def index_variables() -> dict[str, str]:
-    """The machine's own settings of Python indexes and proxies, as environment variables.
+    """The machine's Python indexes and proxies as pip and uv in a container take them, in variables.
 
-    Settings that name files of the host are left out: they mean nothing inside a container.
+    Indexes that are folders of the host are left out: the container does not see them.
     """
-    found = {
-        name: value for name in (*_INDEX_VARIABLES, *_PROXY_VARIABLES) if (value := os.environ.get(name))
-    }
-    configured = subprocess.run(
-        [sys.executable, "-m", "pip", "config", "get", "global.index-url"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if configured.returncode == 0 and "PIP_INDEX_URL" not in found:
-        found["PIP_INDEX_URL"] = configured.stdout.strip()
-    if "PIP_INDEX_URL" in found and not {"UV_DEFAULT_INDEX", "UV_INDEX_URL"} & found.keys():
-        found["UV_DEFAULT_INDEX"] = found["PIP_INDEX_URL"]
-    return {name: value for name, value in found.items() if not value.startswith(("file:", "/"))}
+    urls = [index.url for index in index_urls() if index.kind == "simple" and _is_remote(index.url)]
+    if not urls:
+        raise BenchmarkError("all Python indexes are folders, which `docker build` cannot use")
+    *preferred, default = urls
+    found = {name: value for name in PROXY_VARIABLES if (value := os.environ.get(name))}
+    found |= {"PIP_INDEX_URL": default, "UV_DEFAULT_INDEX": default}
+    if preferred:
+        found |= {"PIP_EXTRA_INDEX_URL": " ".join(preferred), "UV_INDEX": " ".join(preferred)}
+    return found
+
+
+def _is_remote(url: str) -> bool:
+    return url.startswith(("http://", "https://"))
 
 
 def debian_archives(release: str) -> dict[str, str]:

@@ -140,6 +140,7 @@ def one_more_package(bench: Bench, blocks: int) -> RowResult:
         with arm.project_kept():
             added = arm.run("add", name)
             ran = arm.run("run", "--variant", VARIANT, "--", "python", "-c", _import(name))
+            arm.wait_until_idle()  # or it would compile while the other arm runs
             (artifact,) = [each.artifact for each in arm.locked(VARIANT).pypi if each.name == name]
         download = fetch_seconds(arm, artifact, bench.scratch)
         return {
