@@ -41,7 +41,7 @@ def pip_settings(
     """The settings that `pip install` would use; `files`, weakest first, stand in for pip's own places."""
     values: dict[str, str] = {}
     for section in ("global", "install"):
-        for path in _files(environment) if files is None else files:
+        for path in config_files(environment) if files is None else files:
             values.update(_read(path, section))
     prefix = "PIP_"
     for name, value in environment.items():
@@ -51,14 +51,19 @@ def pip_settings(
         index_url=values.get("index-url", values.get("pypi-url", "")),
         extra_index_urls=tuple(values.get("extra-index-url", "").split()),
         find_links=tuple(values.get("find-links", "").split()),
-        no_index=values.get("no-index", "").lower() in ("1", "true", "yes", "on", "y", "t"),
+        no_index=is_set(values.get("no-index", "")),
         cert=values.get("cert", ""),
         proxy=values.get("proxy", ""),
         trusted_hosts=tuple(values.get("trusted-host", "").split()),
     )
 
 
-def _files(environment: Mapping[str, str]) -> Iterator[Path]:
+def is_set(value: str) -> bool:
+    """How pip and uv read a switch."""
+    return value.strip().lower() in ("1", "true", "yes", "on", "y", "t")
+
+
+def config_files(environment: Mapping[str, str]) -> Iterator[Path]:
     """Where pip looks, weakest first. A `PIP_CONFIG_FILE` takes the place of the user's own file."""
     named = environment.get("PIP_CONFIG_FILE", "")
     if named == os.devnull:

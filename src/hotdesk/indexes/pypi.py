@@ -18,13 +18,23 @@ from urllib.request import url2pathname
 
 from hotdesk.errors import FetchError, GoneError, IndexConfigurationError
 from hotdesk.indexes import http, pages, pip
+from hotdesk.indexes.pip import is_set
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     import httpx2
 
-UV_INDEX_VARIABLES = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS")
+UV_INDEX_VARIABLES = (
+    "UV_DEFAULT_INDEX",
+    "UV_INDEX",
+    "UV_INDEX_URL",
+    "UV_EXTRA_INDEX_URL",
+    "UV_FIND_LINKS",
+    "UV_NO_INDEX",
+)
+# Many threads want to know at once, and one uv is to be asked.
+_asking = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +48,40 @@ class IndexUrl:
     kind: Literal["simple", "flat"] = "simple"
 
 
-@cache
 def index_urls() -> tuple[IndexUrl, ...]:
-    """The user's indexes, the preferred one first, as uv sees them with `uv_environment()`."""
-    from_environment = os.environ.get("UV_NO_INDEX", "") or uv_environment().get("UV_NO_INDEX", "")
-    found = _ask_uv({**os.environ, **uv_environment()})
-    if from_environment.lower() in ("1", "true", "yes", "on", "y", "t"):
+    """The user's indexes, the preferred one first, as uv sees them with `uv_environment()`.
+
+    Settings are read once in a process.
+    """
+    with _asking:
+        return _indexes()
+
+
+def uv_environment() -> dict[str, str]:
+    """Variables to run uv with, on top of the process's own, so that it honours pip's settings too.
+
+    Pip's indexes count only where uv has none configured; its certificates and proxy where no variable
+    that uv knows names any.
+    """
+    with _asking:
+        return dict(_uv_settings())
+
+
+@cache
+def _indexes() -> tuple[IndexUrl, ...]:
+    return find_indexes({**os.environ, **_uv_settings()})
+
+
+@cache
+def _uv_settings() -> Mapping[str, str]:
+    return uv_settings(pip.pip_settings(), os.environ)
+
+
+def find_indexes(environment: Mapping[str, str]) -> tuple[IndexUrl, ...]:
+    """The indexes uv uses in this environment; `IndexConfigurationError` where it is left none."""
+    found = _ask_uv(environment)
+    if is_set(environment.get("UV_NO_INDEX", "")):
+        # uv goes on telling the indexes that it would not use.
         found = tuple(index for index in found if index.kind == "flat")
     if not found:
         raise IndexConfigurationError(
@@ -54,26 +92,10 @@ def index_urls() -> tuple[IndexUrl, ...]:
     return found
 
 
-@cache
-def _uv_settings() -> Mapping[str, str]:
-    settings = pip.pip_settings()
-    if settings.names_indexes() and _uv_has_indexes():
-        return _translate(settings, os.environ, indexes=False)
-    return _translate(settings, os.environ, indexes=True)
-
-
-def uv_environment() -> dict[str, str]:
-    """Variables to run uv with, on top of the process's own, so that it honours pip's settings too.
-
-    Pip's indexes count only where uv has none configured; its certificates and proxy where no variable
-    that uv knows names any.
-    """
-    return dict(_uv_settings())
-
-
-def _translate(settings: pip.PipSettings, environment: Mapping[str, str], *, indexes: bool) -> dict[str, str]:
+def uv_settings(settings: pip.PipSettings, environment: Mapping[str, str]) -> dict[str, str]:
+    """`settings` as variables for uv; none that would override one that is set, or uv's own indexes."""
     variables: dict[str, str] = {}
-    if indexes:
+    if settings.names_indexes() and not _uv_has_indexes(environment):
         variables = _index_variables(settings)
     cert = settings.cert or environment.get("REQUESTS_CA_BUNDLE") or environment.get("CURL_CA_BUNDLE", "")
     if cert and not (environment.get("SSL_CERT_FILE") or environment.get("SSL_CERT_DIR")):
@@ -84,7 +106,6 @@ def _translate(settings: pip.PipSettings, environment: Mapping[str, str], *, ind
         variables["ALL_PROXY"] = settings.proxy
     if settings.trusted_hosts:
         variables["UV_INSECURE_HOST"] = " ".join(settings.trusted_hosts)
-    # Where the process sets one of these, it is there for uv already.
     return {name: value for name, value in variables.items() if not environment.get(name)}
 
 
@@ -103,12 +124,12 @@ def _index_variables(settings: pip.PipSettings) -> dict[str, str]:
     return variables
 
 
-def _uv_has_indexes() -> bool:
+def _uv_has_indexes(environment: Mapping[str, str]) -> bool:
     """Whether uv, as configured, uses other indexes than it would without any configuration."""
-    if any(os.environ.get(name) for name in UV_INDEX_VARIABLES):
+    if any(environment.get(name) for name in UV_INDEX_VARIABLES):
         return True
-    clean = {name: value for name, value in os.environ.items() if name != "UV_CONFIG_FILE"}
-    return _ask_uv(os.environ) != _ask_uv(clean, "--no-config")
+    clean = {name: value for name, value in environment.items() if name != "UV_CONFIG_FILE"}
+    return _ask_uv(environment) != _ask_uv(clean, "--no-config")
 
 
 def _ask_uv(environment: Mapping[str, str], *options: str) -> tuple[IndexUrl, ...]:
