@@ -1,0 +1,335 @@
+"""Spec to lock: the whole recipe.
+
+Debian's packages and Python's are resolved beside one another, each variant on each platform, keeping
+what is locked; then the Python packages get their layers.
+"""
+
+from __future__ import annotations
+
+import difflib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from hotdesk.errors import ResolveError, UsageError
+from hotdesk.layers.plan import plan_layers
+from hotdesk.lock import Inputs, Lock, PlatformLock
+from hotdesk.progress import SILENT
+from hotdesk.project import host_platform
+from hotdesk.requirements import normalized_name
+from hotdesk.resolve.debian_side import DebianAnswer, DebianRequest, resolve_debian
+from hotdesk.resolve.pypi import PythonRequest, PythonResolution, PythonResolver
+from hotdesk.resolve.sdists import SdistBuilder
+from hotdesk.resolve.uv import Uv
+from hotdesk.resolve.wheels import Target
+from hotdesk.spec import PLATFORMS, Spec
+from hotdesk.store import Store, item_key
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from concurrent.futures import Future
+    from pathlib import Path
+
+    from hotdesk.lock import Artifact, DebianPackage
+    from hotdesk.progress import Progress
+
+Upgrade = bool | tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Locking:
+    """A new lock; `places` are the addresses where its files were seen; `notes` are for the user."""
+
+    lock: Lock
+    places: tuple[tuple[Artifact, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Machinery:
+    """What locking works with.
+
+    `base_system` builds the base of these Debian packages, dated as the lock, and gives its tree; without
+    it, packages that have no wheel cannot be had. `uv` is made from the user's settings where none is given.
+    """
+
+    store: Store
+    progress: Progress = SILENT
+    offline: bool = False
+    base_system: Callable[[tuple[DebianPackage, ...], str], Path] | None = None
+    uv: Uv | None = None
+
+
+def make_lock(
+    spec: Spec,
+    previous: Lock | None,
+    *,
+    store: Store,
+    progress: Progress = SILENT,
+    upgrade: Upgrade = False,
+    replan: bool = False,
+    offline: bool = False,
+    base_system: Callable[[tuple[DebianPackage, ...], str], Path] | None = None,
+    uv: Uv | None = None,
+) -> Locking:
+    """The lock of `spec`. What `previous` locks stays, but for the packages in `upgrade` (True: all)."""
+    machinery = Machinery(store, progress, offline, base_system, uv)
+    return _Recipe(spec, previous, upgrade, replan, machinery).make()
+
+
+@dataclass(slots=True)
+class _Recipe:
+    spec: Spec
+    previous: Lock | None
+    upgrade: Upgrade
+    replan: bool
+    machinery: Machinery
+    inputs: Inputs = field(init=False)
+    before: Inputs | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.inputs = self.spec.inputs()
+        same_world = self.previous and (self.previous.inputs.base, self.previous.inputs.python) == (
+            self.inputs.base,
+            self.inputs.python,
+        )
+        if not same_world:
+            self.previous = None
+        self.before = self.previous.inputs if self.previous else None
+        if isinstance(self.upgrade, tuple):
+            self.upgrade = tuple(normalized_name(name) for name in self.upgrade)
+            _check_names(self.upgrade, self.previous)
+
+    @property
+    def platforms(self) -> tuple[str, ...]:
+        return self.inputs.platforms or PLATFORMS
+
+    def make(self) -> Locking:
+        with (
+            self.machinery.progress.task("resolving", len(self.platforms)) as task,
+            ThreadPoolExecutor(max_workers=len(self.platforms) + 1) as pool,
+        ):
+            debian = pool.submit(self._debian)
+            python = self._python(debian, task.advance)
+            system = debian.result()
+        failed = {
+            platform: {**system.unavailable.get(platform, {}), **python[platform].unavailable}
+            for platform in self.platforms
+        }
+        self._insist(failed)
+        lock = Lock(
+            inputs=self.inputs,
+            snapshot=system.snapshot,
+            platforms={
+                platform: self._platform(platform, system, python[platform], failed[platform])
+                for platform in self.platforms
+            },
+        )
+        places = tuple(place for resolution in python.values() for place in resolution.places)
+        notes = tuple(
+            f"`{variant}` cannot be had on {platform}: {_first_line(reason)}"
+            for platform, reasons in failed.items()
+            for variant, reason in reasons.items()
+        )
+        return Locking(lock, places, notes)
+
+    def _platform(
+        self, platform: str, system: DebianAnswer, python: PythonResolution, failed: Mapping[str, str]
+    ) -> PlatformLock:
+        def held(variants: tuple[str, ...]) -> tuple[str, ...]:
+            return tuple(variant for variant in variants if variant not in failed)
+
+        before = self._locked(platform)
+        packages = [
+            replace(package, variants=held(package.variants))
+            for package in python.packages
+            if held(package.variants)
+        ]
+        return PlatformLock(
+            debian=tuple(
+                replace(package, variants=held(package.variants))
+                for package in system.packages.get(platform, ())
+                if held(package.variants)
+            ),
+            pypi=plan_layers(packages, before.pypi if before else (), replan=self.replan),
+            unavailable=failed,
+        )
+
+    def _insist(self, failed: Mapping[str, Mapping[str, str]]) -> None:
+        """Raise where a variant cannot be had on a platform the spec names, or on no platform at all."""
+        for platform in self.platforms:
+            for variant, reason in failed[platform].items():
+                if self.inputs.platforms or all(variant in reasons for reasons in failed.values()):
+                    raise ResolveError(
+                        f"the packages of `{variant}` cannot be had together on {platform}",
+                        why=reason,
+                        hint="change the requirements in `hotdesk.toml`, or try `hotdesk lock --upgrade`",
+                    )
+
+    def _locked(self, platform: str) -> PlatformLock | None:
+        return self.previous.platforms.get(platform) if self.previous else None
+
+    # Debian
+
+    def _debian(self) -> DebianAnswer:
+        request = DebianRequest(
+            base=self.inputs.base,
+            asked={
+                name: (*self.inputs.debian, *debian) for name, (_, debian) in self.inputs.variants.items()
+            },
+            upgrade=self._upgraded(),
+        )
+        kept = self._kept_debian(request)
+        if kept is not None:
+            return kept
+        before = {name: locked for name in self.platforms if (locked := self._locked(name))}
+        return resolve_debian(
+            request,
+            self.platforms,
+            {name: locked.debian for name, locked in before.items()},
+            self.machinery.store,
+            self.machinery.progress,
+        )
+
+    def _kept_debian(self, request: DebianRequest) -> DebianAnswer | None:
+        """What was locked, where nothing about it is to change."""
+        if self.previous is None or self.before is None or self.upgrade is True:
+            return None
+        before = {name: (*self.before.debian, *own) for name, (_, own) in self.before.variants.items()}
+        locked = {name: self.previous.platforms.get(name) for name in self.platforms}
+        if before != request.asked or not all(locked.values()):
+            return None
+        names = {package.name for one in locked.values() if one for package in one.debian}
+        if request.upgrade and request.upgrade & names:
+            return None
+        if any(one.unavailable for one in locked.values() if one and not one.debian):
+            return None
+        return DebianAnswer(
+            self.previous.snapshot, {name: one.debian for name, one in locked.items() if one}, {}
+        )
+
+    # Python
+
+    def _upgraded(self) -> frozenset[str] | None:
+        """The names to take anew; None for all."""
+        return (
+            frozenset(self.upgrade)
+            if isinstance(self.upgrade, tuple)
+            else None
+            if self.upgrade
+            else frozenset()
+        )
+
+    def _python(
+        self, debian: Future[DebianAnswer], advance: Callable[[int], None]
+    ) -> dict[str, PythonResolution]:
+        requests = {platform: self._request(platform) for platform in self.platforms}
+        tools = _PythonTools(self, debian)
+        answers: dict[str, PythonResolution] = {}
+        if all(kept for _, kept in requests.values()):
+            return {platform: kept for platform, (_, kept) in requests.items() if kept}
+        if all(request.added is not None for request, _ in requests.values()):
+            with ThreadPoolExecutor(max_workers=len(requests)) as pool:
+                started = {
+                    platform: pool.submit(tools.resolver(platform).resolve, request)
+                    for platform, (request, _) in requests.items()
+                }
+                return {platform: future.result() for platform, future in started.items()}
+        for platform, (request, kept) in requests.items():
+            elsewhere = {
+                package.name: package.version for answer in answers.values() for package in answer.packages
+            }
+            answers[platform] = kept or tools.resolver(platform).resolve(
+                replace(request, elsewhere=elsewhere)
+            )
+            advance(1)
+        return answers
+
+    def _request(self, platform: str) -> tuple[PythonRequest, PythonResolution | None]:
+        """What to ask for on `platform`; and the answer too, where nothing about it is to change."""
+        asked = _asked(self.inputs)
+        locked = self._locked(platform)
+        request = PythonRequest(asked, locked.pypi if locked else (), upgrade=self._upgraded())
+        if locked is None or self.before is None or self.upgrade is True:
+            return request, None
+        names = {package.name for package in locked.pypi}
+        before = _asked(self.before)
+        if before.keys() != asked.keys() or (request.upgrade and request.upgrade & names):
+            return request, None
+        if before == asked:
+            return request, PythonResolution(locked.pypi, locked.unavailable, ())
+        new = {name: _without(asked[name], before[name]) for name in asked if name not in locked.unavailable}
+        gone = any(_without(before[name], asked[name]) for name in asked)
+        request = replace(request, known_unavailable=locked.unavailable)
+        if gone:
+            return replace(request, only_removed=not any(new.values())), None
+        return replace(request, added=new), None
+
+
+class _PythonTools:
+    """Makes one resolver for each platform; uv and the workshop for sdists are shared."""
+
+    def __init__(self, recipe: _Recipe, debian: Future[DebianAnswer]) -> None:
+        self._machinery = machinery = recipe.machinery
+        self._base = recipe.inputs.base
+        self._uv = machinery.uv or Uv(machinery.store.root / "uv")
+        self._sdists: SdistBuilder | None = None
+        platform = host_platform()
+        if machinery.base_system and platform in recipe.platforms:
+            build_base = machinery.base_system
+            kept = [
+                package
+                for locked in (recipe.previous.platforms.values() if recipe.previous else ())
+                for package in locked.pypi
+                if package.build
+            ]
+
+            def base_system() -> tuple[Path, str]:
+                answer = debian.result()
+                packages = answer.packages.get(platform, ())
+                return build_base(packages, answer.snapshot), base_key(packages)
+
+            self._sdists = SdistBuilder(
+                Target(platform, self._base),
+                self._uv,
+                machinery.store,
+                base_system,
+                kept=kept,
+                offline=machinery.offline,
+                progress=machinery.progress,
+            )
+
+    def resolver(self, platform: str) -> PythonResolver:
+        target = Target(platform, self._base)
+        return PythonResolver(target, self._uv.compile, self._sdists, offline=self._machinery.offline)
+
+
+def base_key(packages: tuple[DebianPackage, ...]) -> str:
+    """Names a base system by the packages that it is made of."""
+    return item_key("base-of", *sorted(package.artifact.sha256 for package in packages))
+
+
+def _asked(inputs: Inputs) -> dict[str, tuple[str, ...]]:
+    return {name: tuple(sorted({*inputs.pypi, *own})) for name, (own, _) in inputs.variants.items()}
+
+
+def _without(these: tuple[str, ...], those: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(one for one in these if one not in those)
+
+
+def _check_names(names: tuple[str, ...], previous: Lock | None) -> None:
+    known: set[str] = set()
+    for platform in previous.platforms.values() if previous else ():
+        known.update(package.name for package in platform.debian)
+        known.update(package.name for package in platform.pypi)
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            raise UsageError(
+                f"`{name}` is not locked, so it cannot be upgraded",
+                hint=f"did you mean `{close[0]}`?" if close else "`hotdesk add` adds a package",
+            )
+
+
+def _first_line(reason: str) -> str:
+    return reason.splitlines()[0] if reason else "no reason given"

@@ -1,0 +1,207 @@
+"""Run uv to choose versions of Python packages; uv never installs, and never runs a package's code here."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from uv import find_uv_bin
+
+from hotdesk.errors import BuildRequiredError, FetchError, NotCachedError, ResolveError
+from hotdesk.requirements import normalized_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from hotdesk.resolve.wheels import Target
+
+# What would make uv's answer depend on the shell it was started from.
+_NOT_PASSED = frozenset(
+    {"UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_WORKING_DIR", "UV_PROJECT", "UV_PYTHON_DOWNLOADS", "VIRTUAL_ENV"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One file that an index offers; `size` is None where the index does not say."""
+
+    file: str
+    url: str
+    size: int | None
+    sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One package that uv chose, with what there is of this version."""
+
+    name: str
+    version: str
+    wheels: tuple[Offer, ...]
+    sdist: Offer | None
+
+
+@dataclass(frozen=True, slots=True)
+class NoSolution:
+    """No set of versions fits. `without_wheels` names packages that might fit if they were built."""
+
+    explanation: str
+    without_wheels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What uv is asked: `constraints` limit the versions of packages that something requires.
+
+    `find_links` are folders with more wheels; only the packages in `from_source` may be, and then are,
+    taken as sdists.
+    """
+
+    requirements: Iterable[str]
+    constraints: Iterable[str] = ()
+    find_links: Iterable[str] = ()
+    from_source: Iterable[str] = ()
+    offline: bool = False
+
+
+class Uv:
+    """uv with the user's own settings, its cache at `cache`, and nothing of the current folder."""
+
+    def __init__(self, cache: Path, environment: Mapping[str, str] | None = None) -> None:
+        self.cache = cache
+        if environment is None:
+            from hotdesk.indexes.pypi import uv_environment
+
+            environment = {**os.environ, **uv_environment()}
+        self.environment = {name: value for name, value in environment.items() if name not in _NOT_PASSED}
+
+    def compile(self, question: Question, target: Target) -> list[Choice] | NoSolution:
+        """The packages that answer `question`; `FetchError` where an index does not answer."""
+        environment = with_find_links(self.environment, question.find_links)
+
+        def run(arguments: Sequence[str], folder: Path) -> tuple[int, bytes]:
+            argv = [find_uv_bin(), *arguments, "--cache-dir", os.fspath(self.cache)]
+            done = subprocess.run(argv, cwd=folder, env=environment, capture_output=True, check=False)
+            return done.returncode, done.stderr
+
+        return ask(question, target, run, python=sys.executable)
+
+
+def with_find_links(environment: Mapping[str, str], folders: Iterable[str]) -> dict[str, str]:
+    """`environment` with `folders` before those of the user; an option of uv's would replace the user's."""
+    links = [*folders, *filter(None, [environment.get("UV_FIND_LINKS", "")])]
+    return {**environment, "UV_FIND_LINKS": ",".join(links)} if links else dict(environment)
+
+
+def ask(
+    question: Question,
+    target: Target,
+    run: Callable[[Sequence[str], Path], tuple[int, bytes]],
+    *,
+    python: str,
+) -> list[Choice] | NoSolution:
+    """Write the question into a folder, have `run` start uv in it, and read the answer.
+
+    `run` gives the exit status and what uv said; `python` is the interpreter that uv may ask.
+    """
+    with tempfile.TemporaryDirectory(prefix="hotdesk-uv-") as name:
+        folder = Path(name)
+        _write_question(question, folder)
+        status, said = run(compile_arguments(question, target, python), folder)
+        if status == 0:
+            return read_pylock((folder / "pylock.toml").read_text(encoding="utf-8"), folder)
+    return _failure(said.decode(errors="replace"))
+
+
+def compile_arguments(question: Question, target: Target, python: str) -> list[str]:
+    """The command line of `uv`, for a folder that `_write_question` filled."""
+    arguments = ["pip", "compile", "--quiet", "--color", "never", "--no-python-downloads", "--no-header"]
+    # Without an interpreter named, uv goes to look for, and even to download, one of the desk's version.
+    arguments += ["--python", python, "--python-version", target.python]
+    arguments += ["--python-platform", target.uv_platform, "--only-binary", ":all:"]
+    for package in question.from_source:
+        arguments += ["--no-binary", package]
+    if question.offline:
+        arguments.append("--offline")
+    return [
+        *arguments, "--format", "pylock.toml", "--constraints", "constraints.txt",
+        "--output-file", "pylock.toml", "requirements.in",
+    ]  # fmt: skip
+
+
+def _write_question(question: Question, folder: Path) -> None:
+    def write(name: str, lines: Iterable[str]) -> None:
+        (folder / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+    write("uv.toml", ())  # ends uv's search for settings of a project in the folders above
+    write("requirements.in", question.requirements)
+    write("constraints.txt", question.constraints)
+
+
+def read_pylock(text: str, folder: Path) -> list[Choice]:
+    """The packages of a pylock.toml (PEP 751) in `folder`."""
+    return [
+        Choice(
+            name=normalized_name(row["name"]),
+            version=row["version"],
+            wheels=tuple(_offer(wheel, folder) for wheel in row.get("wheels", ())),
+            sdist=_offer(row["sdist"], folder) if "sdist" in row else None,
+        )
+        for row in tomllib.loads(text).get("packages", ())
+    ]
+
+
+def _offer(row: dict[str, Any], folder: Path) -> Offer:
+    url = row.get("url") or (folder / row["path"]).resolve().as_uri()
+    file = row.get("name") or unquote(urlsplit(url).path.rpartition("/")[2])
+    return Offer(file, url, row.get("size"), row.get("hashes", {}).get("sha256"))
+
+
+def _failure(stderr: str) -> NoSolution:
+    body = re.sub(r"^warning: .*\n(?:  cause: .*\n)*", "", stderr, flags=re.MULTILINE).strip()
+    explanation = tidy(body)
+    if "network was disabled" in body:
+        raise NotCachedError(
+            "what uv knows of the indexes is not enough to resolve offline",
+            why=explanation,
+            hint="run the command again without `--offline`",
+        )
+    if re.search(r"Failed to build|[Bb]uild backend|Failed to (?:prepare|resolve requirements from)", body):
+        raise BuildRequiredError(
+            "a package that has no wheel cannot be built",
+            why="\n".join(body.splitlines()[-30:]),
+            hint="choose another version of it, or add what its build misses to `[packages] debian`",
+        )
+    if "No solution found" in body:
+        return NoSolution(explanation, _without_wheels(body))
+    if re.search(r"Failed to (?:fetch|download)|error sending request|timed out|HTTP status", body):
+        raise FetchError(
+            "a package index does not answer as it should",
+            why=explanation,
+            hint="check the network, and the indexes in uv's or pip's configuration",
+        )
+    raise ResolveError("uv could not resolve the Python packages", why=explanation)
+
+
+def tidy(message: str) -> str:
+    """What uv explains, without its own frame and advice, in lines that may follow a `why:`."""
+    text = re.split(r"\n\s*hint: ", message)[0]
+    text = re.sub(r"^error: No solution found when resolving dependencies\s*", "", text)
+    text = re.sub(r"^(?:error|\s*cause): ", "", text.strip(), flags=re.MULTILINE)
+    text = re.sub(r",? we can conclude that your requirements are unsatisfiable\.", ", this cannot be.", text)
+    return re.sub(r"\n {9}", "\n  ", text).strip()
+
+
+def _without_wheels(message: str) -> tuple[str, ...]:
+    found = re.findall(r"Wheels are required for `([^`]+)`", message)
+    found += re.findall(r"only found wheels for `([^`]+)`", message)
+    found += re.findall(r"Wheels are available for `([^`]+)`", message)
+    return tuple(dict.fromkeys(normalized_name(name) for name in found))
