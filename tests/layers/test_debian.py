@@ -148,7 +148,7 @@ def test_a_control_part_with_a_path_or_a_link_is_refused(tmp_path: Path) -> None
 
 def test_a_bomb_in_the_control_part_is_refused_before_it_is_read(tmp_path: Path) -> None:
     info = tarfile.TarInfo("./bomb")
-    info.size = 1 << 40
+    info.size = 1 << 35
     deb = tmp_path / "bomb.deb"
     deb.write_bytes(ar([VERSION, ("control.tar.xz", lzma.compress(info.tobuf(tarfile.GNU_FORMAT))), DATA]))
 
@@ -167,16 +167,16 @@ def test_an_absurd_size_is_refused(tmp_path: Path) -> None:
 
 
 def test_pieces_stay_small_however_well_a_file_compresses(tmp_path: Path) -> None:
-    deb = write_deb(tmp_path / "zeros.deb", [member("./zeros", bytes(50_000_000))])
+    deb = write_deb(tmp_path / "zeros.deb", [member("./zeros", bytes(10_000_000))])
 
     with open_deb(deb) as archive:
         sizes = [len(piece) for _, content in archive.members() for piece in content]
 
-    assert sum(sizes) == 50_000_000
+    assert sum(sizes) == 10_000_000
     assert max(sizes) <= 1 << 20
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_damage_anywhere_is_an_error_of_ours_or_does_no_harm(data: st.DataObject) -> None:
     whole = ar([VERSION, CONTROL, ("data.tar", tar([directory("./usr/"), member("./usr/x", b"content")]))])

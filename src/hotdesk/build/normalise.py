@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hotdesk.build.unpack import MTIME, SystemTree
+from hotdesk.build.unpack import MTIME
 from hotdesk.engines.request import HOME, MOUNT_POINTS, PREFIX, USER, USER_ID
-from hotdesk.layers.debian import Ownership
 from hotdesk.store import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 _EMPTIED = ("dev", "proc", "run", "sys", "tmp", "var/tmp", "var/lib/dpkg/updates", "var/cache/fontconfig")
 """Folders that stay, without what is in them."""
@@ -50,19 +49,17 @@ _FILES = {
 }
 
 
-def normalise(tree: SystemTree) -> None:
-    """Make the configured `tree` the same whenever and by whomever it was configured, and fit for a desk."""
-    root = Path(tree.root)
+def normalise(root: Path) -> None:
+    """Make the configured tree below `root` the same whenever it was configured, and fit for a desk."""
     for path in list(_leftovers(root)):
         if path.is_dir() and not path.is_symlink():
             remove_tree(path)
         else:
             path.unlink(missing_ok=True)
-        tree.forget(path.relative_to(root).as_posix())
     machine_id = root / "etc/machine-id"
     if machine_id.is_file():
         machine_id.write_bytes(b"")
-    _add_desk(tree, root)
+    _add_desk(root)
     # After the desk's own line, which has no day either.
     shadow = root / "etc/shadow"
     if shadow.is_file():
@@ -82,10 +79,9 @@ def _leftovers(root: Path) -> Iterator[Path]:
     yield from root.glob("usr/**/__pycache__")
 
 
-def _add_desk(tree: SystemTree, root: Path) -> None:
+def _add_desk(root: Path) -> None:
     for folder in (*_folders(), HOME.strip("/"), PREFIX.strip("/")):
         _make_folder(root / folder)
-    tree.ownership[HOME.strip("/")] = Ownership(USER_ID, USER_ID, 0o755)
     for name, line in {
         "passwd": f"{USER}:x:{USER_ID}:{USER_ID}::{HOME}:/bin/bash",
         "group": f"{USER}:x:{USER_ID}:",

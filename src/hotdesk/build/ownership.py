@@ -6,6 +6,7 @@ On disk everything belongs to whoever made the tree, with plain modes; this is w
 from __future__ import annotations
 
 import json
+import os
 import posixpath
 import stat
 from pathlib import Path
@@ -15,7 +16,7 @@ from hotdesk.errors import StoreError
 from hotdesk.layers.debian import Ownership
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from hotdesk.build.configure import OwnerChange
     from hotdesk.build.unpack import SystemTree
@@ -36,40 +37,29 @@ def settle_ownership(tree: SystemTree, changes: Sequence[OwnerChange]) -> dict[s
 
     A mode that a script changed wins over its package's, and so do the owners that `changes` name.
     """
-    root = Path(tree.root)
-    owners = {path: _owner(tree, root, path) for path in _paths(root)}
+    owners: dict[str, Ownership] = {}
+    for folder, directories, files in os.walk(tree.root):
+        for name in (*directories, *files):
+            full = f"{folder}/{name}"
+            path = full[len(tree.root) + 1 :]
+            status = os.lstat(full)
+            owners[path] = owner = _owner(tree.ownership.get(path), status.st_mode)
+            if not stat.S_ISLNK(status.st_mode):
+                # Before the walk goes on: only now is every folder one that may be entered.
+                os.chmod(full, disk_mode(owner, directory=stat.S_ISDIR(status.st_mode)))
     for change in changes:
-        _apply(change, root, owners)
-    _apply_overrides(root, owners)
-    for path, owner in owners.items():
-        file = root / path
-        if not file.is_symlink():
-            file.chmod(disk_mode(owner, directory=file.is_dir()))
+        _apply(change, Path(tree.root), owners)
+    _apply_overrides(Path(tree.root), owners)
     return owners
 
 
-def _paths(root: Path) -> Iterator[str]:
-    for folder, directories, files in root.walk() if hasattr(root, "walk") else _walk(root):
-        below = folder.relative_to(root)
-        yield from ((below / name).as_posix() for name in (*directories, *files))
-
-
-def _walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
-    import os  # Path.walk is from Python 3.12
-
-    for folder, directories, files in os.walk(root):
-        yield Path(folder), directories, files
-
-
-def _owner(tree: SystemTree, root: Path, path: str) -> Ownership:
-    status = (root / path).lstat()
-    declared = tree.ownership.get(path)
-    if stat.S_ISLNK(status.st_mode):
-        return Ownership(declared.uid, declared.gid, 0o777) if declared else Ownership(0, 0, 0o777)
-    found = stat.S_IMODE(status.st_mode)
+def _owner(declared: Ownership | None, mode: int) -> Ownership:
+    found = stat.S_IMODE(mode)
     if declared is None:
-        return Ownership(0, 0, found)
-    if found == disk_mode(declared, directory=stat.S_ISDIR(status.st_mode)):
+        return Ownership(0, 0, 0o777 if stat.S_ISLNK(mode) else found)
+    if stat.S_ISLNK(mode):
+        return Ownership(declared.uid, declared.gid, 0o777)
+    if found == disk_mode(declared, directory=stat.S_ISDIR(mode)):
         return declared
     return Ownership(declared.uid, declared.gid, found)
 
@@ -145,11 +135,12 @@ def _resolve(root: Path, directory: str, path: str, *, follow: bool = True, dept
 
 
 def write_ownership(owners: Mapping[str, Ownership], item: Path) -> None:
-    """Every path that is not simply root's, with a plain mode."""
+    """Record every path that is not simply root's with the mode it has on disk."""
     rows = [
         [path, owner.uid, owner.gid, owner.mode]
         for path, owner in sorted(owners.items())
-        if (owner.uid, owner.gid) != (0, 0) or owner.mode not in (0o644, 0o755, 0o777)
+        if (owner.uid, owner.gid) != (0, 0)
+        or owner.mode != disk_mode(owner, directory=owner.mode & 0o100 != 0)
     ]
     text = json.dumps(rows, separators=(",", ":"), ensure_ascii=False)
     (item / OWNERSHIP).write_text(text, encoding="utf-8", newline="\n")

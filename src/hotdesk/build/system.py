@@ -5,26 +5,30 @@
     ownership.json   the owners and modes that the disk does not have
 
 Three steps, which may overlap with the download: unpack each .deb as it comes, register them all with dpkg,
-and let dpkg configure them.
+and let dpkg configure them, while Python's own modules are compiled.
 """
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import ThreadPoolExecutor
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 from typing import TYPE_CHECKING
 
 from hotdesk.build.configure import configure
 from hotdesk.build.dpkg import write_database
 from hotdesk.build.normalise import normalise, settle_times
 from hotdesk.build.ownership import settle_ownership, write_ownership
+from hotdesk.build.standard_library import compile_standard_library, install_bytecode
 from hotdesk.build.unpack import SystemTree
+from hotdesk.engines.request import HOME, USER_ID
 from hotdesk.layers.contents import TREE, scan_tree, write_contents
+from hotdesk.layers.debian import Ownership
 from hotdesk.progress import SILENT
-from hotdesk.store import item_key
+from hotdesk.store import item_key, remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from hotdesk.build.unpack import Unpacked
@@ -36,6 +40,7 @@ RECIPE = "system-1"
 """Its number goes up whenever this package makes something else of the same .debs."""
 
 _UNPACKERS = 2
+_DESK = {HOME.strip("/"): Ownership(USER_ID, USER_ID, 0o755)}
 
 
 class SystemBuild:
@@ -57,16 +62,26 @@ class SystemBuild:
 
     def configure(self, progress: Progress = SILENT) -> None:
         """Once all are unpacked: let Debian's scripts do their work, and make the result canonical."""
+        bytecode = self.folder / "bytecode"
         with progress.task("configuring the base system", len(self._unpacked)) as task:
             self._system.finish()
             write_database(self.tree, self._unpacked)
-            changes = configure(self.tree, self._unpacked)
-            normalise(self._system)
+            with ThreadPoolExecutor(1) as pool:
+                compiled = pool.submit(compile_standard_library, self.tree, bytecode)
+                changes = configure(self.tree, self._unpacked)
+                compiled.result()
             owners = settle_ownership(self._system, changes)
+            normalise(self.tree)
+            install_bytecode(bytecode, self.tree)
+            remove_tree(bytecode)
             settle_times(self.tree)
-            write_ownership(owners, self.folder)
+            write_ownership({**_present(owners, self.tree), **_DESK}, self.folder)
             write_contents(scan_tree(self.tree), self.folder)
             task.advance(len(self._unpacked))
+
+
+def _present(owners: Mapping[str, Ownership], tree: Path) -> dict[str, Ownership]:
+    return {path: owner for path, owner in owners.items() if os.path.lexists(tree / path)}
 
 
 def system_key(packages: Iterable[DebianPackage]) -> str:
@@ -80,21 +95,27 @@ def make_system(
     deb: Callable[[DebianPackage], Path],
     progress: Progress = SILENT,
 ) -> Path:
-    """The base system's item in the store, made where it is not there yet; `deb` gives a package's file."""
+    """The base system's item in the store, made where it is not there yet; `deb` gives a package's file.
+
+    `deb` may wait for it to arrive; it is called from many threads.
+    """
     # The largest first, so that none of them is left alone at the end.
     ordered = sorted(packages, key=lambda package: -package.artifact.size)
 
     def fill(folder: Path) -> None:
         build = SystemBuild(folder)
+        size = sum(package.artifact.size for package in ordered)
+        # A thread for each, since most of them wait for a download, and nobody knows which is next.
+        busy = BoundedSemaphore(_UNPACKERS)
         with (
-            progress.task(
-                "unpacking the base system", sum(item.artifact.size for item in ordered), "bytes"
-            ) as task,
-            ThreadPoolExecutor(_UNPACKERS) as pool,
+            progress.task("unpacking the base system", size, "bytes") as task,
+            ThreadPoolExecutor(max(len(ordered), 1)) as pool,
         ):
 
             def unpack(package: DebianPackage) -> None:
-                build.unpack(package, deb(package))
+                path = deb(package)
+                with busy:
+                    build.unpack(package, path)
                 task.advance(package.artifact.size)
 
             for _ in pool.map(unpack, ordered):

@@ -94,12 +94,6 @@ class SystemTree:
         for directory in self._directories:
             self.ownership.setdefault(directory, _ROOT)
 
-    def forget(self, path: str) -> None:
-        """Drop what was known about `path` and all below it, which are gone."""
-        below = f"{path}/"
-        for known in [known for known in self.ownership if known == path or known.startswith(below)]:
-            del self.ownership[known]
-
     def _members(self, archive: Deb) -> Iterator[str]:
         for member, content in archive.members():
             match member.kind:

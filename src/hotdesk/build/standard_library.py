@@ -1,0 +1,68 @@
+"""Bytecode of the base system's own Python modules, the same bytes everywhere.
+
+Debian's scripts write bytecode that holds times and differs from run to run; ours is compiled beside them,
+since the interpreter works as soon as it is unpacked.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from hotdesk.engines.bubblewrap import run_bwrap
+from hotdesk.errors import EngineError
+
+_COMPILER = Path(__file__).with_name("compile_script.py")
+
+# The compiler takes the place of its modules for that of a wheel's; these stay where they are.
+_DRIVER = """
+import sys
+compiler = {"__name__": "compiler"}
+exec(sys.stdin.read(), compiler)
+for module_folder in sys.argv[1:]:
+    compiler["PREFIX"] = module_folder
+    if compiler["main"](module_folder, "/tmp/output" + module_folder, 1):
+        sys.exit("compiling " + module_folder)
+"""
+
+
+def compile_standard_library(tree: Path, output: Path) -> None:
+    """Write the `__pycache__` folders of the Python modules in `tree` to the same places below `output`."""
+    output.mkdir()
+    for interpreter in interpreters(tree):
+        folders = [f"/usr/lib/{interpreter}", "/usr/lib/python3/dist-packages"]
+        options = [
+            *("--unshare-user", "--unshare-all", "--cap-drop", "ALL", "--ro-bind", str(tree), "/"),
+            *("--dev", "/dev", "--tmpfs", "/tmp", "--bind", str(output), "/tmp/output", "--chdir", "/tmp"),  # noqa: S108
+        ]
+        done = run_bwrap(
+            options,
+            [f"/usr/bin/{interpreter}", "-S", "-s", "-P", "-B", "-W", "ignore", "-c", _DRIVER]
+            + [folder for folder in folders if (tree / folder.strip("/")).is_dir()],
+            stdin=_COMPILER.read_bytes(),
+            environment={"LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0"},
+        )
+        if done.returncode:
+            raise EngineError(
+                "the desk's Python could not compile its own modules",
+                why=done.stdout.decode(errors="replace").strip()[-2000:]
+                or f"it ended with {done.returncode}",
+                hint="run `hotdesk doctor`",
+            )
+
+
+def interpreters(tree: Path) -> list[str]:
+    """The names of the Python interpreters in `tree`, as `python3.13`."""
+    return sorted(
+        path.name for path in tree.glob("usr/bin/python3.*") if re.fullmatch(r"python3\.\d+", path.name)
+    )
+
+
+def install_bytecode(output: Path, tree: Path) -> None:
+    """Move what `compile_standard_library` wrote to its place in `tree`."""
+    for cache in sorted(output.rglob("__pycache__")):
+        target = tree / cache.relative_to(output)
+        cache.rename(target)
+        target.chmod(0o755)
+        for file in target.iterdir():
+            file.chmod(0o644)
