@@ -19,6 +19,8 @@ from hotdesk.requirements import (
     parse_requirement,
 )
 
+from hotdesk.toml_table import Keys, Table, did_you_mean
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
@@ -112,14 +114,36 @@ def parse_spec(text: str, name: str = SPEC_NAME) -> Spec:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise _spec_error(name, [_syntax_problem(str(error), text)]) from None
-    problems: list[tuple[_Path, str]] = []
-    spec = _spec(_Table(document, (), problems))
+    problems: list[tuple[Keys, str]] = []
+    spec = _spec(Table(document, (), problems))
     if problems or spec is None:
         from hotdesk.toml_lines import toml_lines
 
         lines = toml_lines(text)
         raise _spec_error(name, [(_line_of(path, lines), message) for path, message in problems])
     return spec
+
+
+def starter_spec(folder: str) -> str:
+    """The text of a first spec for a desk in a folder of this name."""
+    name = re.sub(r"[^a-z0-9._-]+", "-", folder.lower()).strip("-._")[:63].strip("-._") or "desk"
+    return f"""\
+[desk]
+name = "{name}"
+python = "3.13"
+base = "debian:trixie"
+
+[packages]
+pypi = ["jupyterlab"]
+debian = []
+
+# A desk may have variants, each with packages of its own:
+# [variants.cpu]
+# pypi = ["tensorflow-cpu"]
+# [variants.gpu]
+# pypi = ["tensorflow[and-cuda]"]
+# gpu = true
+"""
 
 
 def explain_stale(lock: Lock, spec: Spec) -> str | None:
@@ -161,63 +185,7 @@ def _list_changes(where: str, old: tuple[str, ...], new: tuple[str, ...]) -> Ite
         yield f"`{text}` was removed from `{where}`"
 
 
-_Path = tuple[str | int, ...]
-
-
-class _Table:
-    """One table of the document; each reader takes a key, and notes what is wrong with it."""
-
-    def __init__(self, data: dict[str, object], path: _Path, problems: list[tuple[_Path, str]]) -> None:
-        self.data = data
-        self.path = path
-        self.problems = problems
-        self.known: list[str] = []
-
-    def problem(self, message: str, *below: str | int) -> None:
-        self.problems.append(((*self.path, *below), message))
-
-    def take(self, key: str, kind: type | tuple[type, ...], what: str, *, required: bool = False) -> object:
-        self.known.append(key)
-        if key not in self.data:
-            if required:
-                self.problem(f"`{self._dotted(key)}` is missing")
-            return None
-        value = self.data[key]
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            self.problem(f"`{self._dotted(key)}` must be {what}, not {_kind(value)}", key)
-            return None
-        return value
-
-    def text(self, key: str, *, required: bool = False) -> str:
-        value = self.take(key, str, "a string", required=required)
-        return value if isinstance(value, str) else ""
-
-    def strings(self, key: str) -> list[tuple[int, str]]:
-        value = self.take(key, list, "an array of strings")
-        found = []
-        for index, item in enumerate(value if isinstance(value, list) else []):
-            if isinstance(item, str):
-                found.append((index, item))
-            else:
-                self.problem(f"`{self._dotted(key)}` must hold strings, not {_kind(item)}", key, index)
-        return found
-
-    def table(self, key: str) -> _Table:
-        value = self.take(key, dict, "a table")
-        return _Table(value if isinstance(value, dict) else {}, (*self.path, key), self.problems)
-
-    def finish(self) -> None:
-        for key in self.data:
-            if key not in self.known:
-                where = f" in `[{_dotted(self.path)}]`" if self.path else ""
-                advice = _did_you_mean(key, self.known)
-                self.problem(f"unknown key `{key}`{where}; {advice}", key)
-
-    def _dotted(self, key: str) -> str:
-        return _dotted((*self.path, key))
-
-
-def _spec(document: _Table) -> Spec | None:
+def _spec(document: Table) -> Spec | None:
     if "desk" not in document.data:
         document.problem(
             '`[desk]` is missing; it needs `name`, `python` and `base`, as in `name = "my-desk"`'
@@ -247,7 +215,7 @@ def _spec(document: _Table) -> Spec | None:
     )
 
 
-def _desk(desk: _Table) -> tuple[str, str, str, str, tuple[str, ...]]:
+def _desk(desk: Table) -> tuple[str, str, str, str, tuple[str, ...]]:
     required = bool(desk.data)
     name = desk.text("name", required=required)
     if "name" in desk.data and isinstance(desk.data["name"], str):
@@ -255,7 +223,7 @@ def _desk(desk: _Table) -> tuple[str, str, str, str, tuple[str, ...]]:
     description = desk.text("description")
     base = desk.text("base", required=required)
     if base and base not in BASES:
-        reason = "OCI images as a base come later" if base.startswith("oci:") else _did_you_mean(base, BASES)
+        reason = "OCI images as a base come later" if base.startswith("oci:") else did_you_mean(base, BASES)
         desk.problem(f"there is no base `{base}`; {reason}", "base")
     python = desk.text("python", required=required)
     if python and base in BASES and python != BASES[base]:
@@ -265,7 +233,7 @@ def _desk(desk: _Table) -> tuple[str, str, str, str, tuple[str, ...]]:
     for index, platform in desk.strings("platforms"):
         if platform not in PLATFORMS:
             desk.problem(
-                f"there is no platform `{platform}`; {_did_you_mean(platform, PLATFORMS)}", "platforms", index
+                f"there is no platform `{platform}`; {did_you_mean(platform, PLATFORMS)}", "platforms", index
             )
         elif platform in platforms:
             desk.problem(f"`{platform}` is listed twice", "platforms", index)
@@ -276,7 +244,7 @@ def _desk(desk: _Table) -> tuple[str, str, str, str, tuple[str, ...]]:
     return name, description, python, base, tuple(platforms)
 
 
-def _variants(table: _Table, pypi: list[Requirement], debian: list[str]) -> dict[str, Variant]:
+def _variants(table: Table, pypi: list[Requirement], debian: list[str]) -> dict[str, Variant]:
     variants = {}
     for name in table.data:
         one = table.table(name)
@@ -289,7 +257,7 @@ def _variants(table: _Table, pypi: list[Requirement], debian: list[str]) -> dict
     return variants or {DEFAULT_VARIANT: Variant(DEFAULT_VARIANT)}
 
 
-def _pypi(table: _Table, common: Iterable[Requirement] = ()) -> list[Requirement]:
+def _pypi(table: Table, common: Iterable[Requirement] = ()) -> list[Requirement]:
     found: list[Requirement] = []
     for index, text in table.strings("pypi"):
         try:
@@ -310,7 +278,7 @@ def _same(one: Requirement, other: Requirement) -> bool:
     return one.name == other.name and (one.marker == other.marker or not (one.marker and other.marker))
 
 
-def _debian(table: _Table, common: Iterable[str] = ()) -> list[str]:
+def _debian(table: Table, common: Iterable[str] = ()) -> list[str]:
     found: list[str] = []
     for index, text in table.strings("debian"):
         try:
@@ -326,7 +294,7 @@ def _debian(table: _Table, common: Iterable[str] = ()) -> list[str]:
     return found
 
 
-def _port(jupyter: _Table) -> int:
+def _port(jupyter: Table) -> int:
     value = jupyter.take("port", int, "a whole number")
     jupyter.finish()
     port = value if isinstance(value, int) else 8888
@@ -335,7 +303,7 @@ def _port(jupyter: _Table) -> int:
     return port
 
 
-def _checks(checks: _Table) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _checks(checks: Table) -> tuple[tuple[str, ...], tuple[str, ...]]:
     imports, commands = checks.strings("imports"), checks.strings("commands")
     for index, name in imports:
         if not _IMPORT.fullmatch(name):
@@ -347,29 +315,10 @@ def _checks(checks: _Table) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(name for _, name in imports), tuple(command for _, command in commands)
 
 
-def _check_name(table: _Table, name: str, what: str, key: str) -> None:
+def _check_name(table: Table, name: str, what: str, key: str) -> None:
     if not _NAME.fullmatch(name):
         rule = "use up to 63 lowercase letters, digits, `-`, `.` and `_`, with a letter or digit at both ends"
         table.problem(f"`{name}` cannot be the {what}; {rule}", key)
-
-
-def _did_you_mean(word: str, known: Iterable[str]) -> str:
-    import difflib
-
-    choices = list(known)
-    if close := difflib.get_close_matches(word, choices, n=1):
-        return f"did you mean `{close[0]}`?"
-    return f"known are {', '.join(f'`{choice}`' for choice in choices)}"
-
-
-def _dotted(path: _Path) -> str:
-    return ".".join(str(part) for part in path)
-
-
-def _kind(value: object) -> str:
-    names = {str: "a string", bool: "true or false", int: "a whole number", float: "a number",
-             list: "an array", dict: "a table"}  # fmt: skip
-    return names.get(type(value), "a date or time")
 
 
 def _syntax_problem(message: str, text: str) -> tuple[int, str]:
@@ -379,7 +328,7 @@ def _syntax_problem(message: str, text: str) -> tuple[int, str]:
     return line, f"this is not TOML: {reason[:1].lower()}{reason[1:]}"
 
 
-def _line_of(path: _Path, lines: Mapping[_Path, int]) -> int:
+def _line_of(path: Keys, lines: Mapping[Keys, int]) -> int:
     while path and path not in lines:
         path = path[:-1]
     return lines.get(path, 1)

@@ -7,11 +7,14 @@ what is locked; then the Python packages get their layers.
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from hotdesk.build.system import system_key
 from hotdesk.errors import ResolveError, UsageError
+from hotdesk.fetch import remember
 from hotdesk.layers.plan import plan_layers
 from hotdesk.lock import Inputs, Lock, PlatformLock
 from hotdesk.progress import SILENT
@@ -23,7 +26,6 @@ from hotdesk.resolve.sdists import SdistBuilder
 from hotdesk.resolve.uv import Uv
 from hotdesk.resolve.wheels import Target
 from hotdesk.spec import PLATFORMS, Spec
-from hotdesk.store import Store, item_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,13 +34,14 @@ if TYPE_CHECKING:
 
     from hotdesk.lock import Artifact, DebianPackage
     from hotdesk.progress import Progress
+    from hotdesk.store import Store
 
 Upgrade = bool | tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Locking:
-    """A new lock; `places` are the addresses where its files were seen; `notes` are for the user."""
+    """A new lock; `places` are the addresses where new files were seen; `notes` are for the user."""
 
     lock: Lock
     places: tuple[tuple[Artifact, str], ...] = ()
@@ -49,8 +52,8 @@ class Locking:
 class Machinery:
     """What locking works with.
 
-    `base_system` builds the base of these Debian packages, dated as the lock, and gives its tree; without
-    it, packages that have no wheel cannot be had. `uv` is made from the user's settings where none is given.
+    `base_system` builds the base of these Debian packages, dated as the lock, and gives its tree: what
+    packages without a wheel are built on. It and `uv` are made where none is given.
     """
 
     store: Store
@@ -74,7 +77,10 @@ def make_lock(
 ) -> Locking:
     """The lock of `spec`. What `previous` locks stays, but for the packages in `upgrade` (True: all)."""
     machinery = Machinery(store, progress, offline, base_system, uv)
-    return _Recipe(spec, previous, upgrade, replan, machinery).make()
+    locking = _Recipe(spec, previous, upgrade, replan, machinery).make()
+    for artifact, url in locking.places:
+        remember(store, artifact, url)
+    return locking
 
 
 @dataclass(slots=True)
@@ -275,8 +281,8 @@ class _PythonTools:
         self._uv = machinery.uv or Uv(machinery.store.root / "uv")
         self._sdists: SdistBuilder | None = None
         platform = host_platform()
-        if machinery.base_system and platform in recipe.platforms:
-            build_base = machinery.base_system
+        if platform in recipe.platforms:
+            build_base = machinery.base_system or _make_base_system(machinery)
             kept = [
                 package
                 for locked in (recipe.previous.platforms.values() if recipe.previous else ())
@@ -286,8 +292,8 @@ class _PythonTools:
 
             def base_system() -> tuple[Path, str]:
                 answer = debian.result()
-                packages = answer.packages.get(platform, ())
-                return build_base(packages, answer.snapshot), base_key(packages)
+                packages = _fullest(answer.packages.get(platform, ()))
+                return build_base(packages, answer.snapshot), system_key(packages)
 
             self._sdists = SdistBuilder(
                 Target(platform, self._base),
@@ -304,9 +310,22 @@ class _PythonTools:
         return PythonResolver(target, self._uv.compile, self._sdists, offline=self._machinery.offline)
 
 
-def base_key(packages: tuple[DebianPackage, ...]) -> str:
-    """Names a base system by the packages that it is made of."""
-    return item_key("base-of", *sorted(package.artifact.sha256 for package in packages))
+def _make_base_system(machinery: Machinery) -> Callable[[tuple[DebianPackage, ...], str], Path]:
+    def make(packages: tuple[DebianPackage, ...], snapshot: str) -> Path:
+        from hotdesk.build.root import make_base_system
+
+        return make_base_system(
+            machinery.store, packages, snapshot, offline=machinery.offline, progress=machinery.progress
+        )
+
+    return make
+
+
+def _fullest(packages: tuple[DebianPackage, ...]) -> tuple[DebianPackage, ...]:
+    """Those of the variant that holds most: what one variant adds for building is there."""
+    held = Counter(variant for package in packages for variant in package.variants)
+    variant = max(sorted(held), key=held.__getitem__, default="")
+    return tuple(package for package in packages if variant in package.variants)
 
 
 def _asked(inputs: Inputs) -> dict[str, tuple[str, ...]]:
