@@ -27,6 +27,7 @@ DeskState = Literal["running", "stopped", "crashed"]
 
 _READY_WITHIN = 120.0
 _STOPS_WITHIN = 10.0
+_DIES_WITHIN = 10.0
 _LOG_LINES = 15
 _ATTEMPTS = 5
 
@@ -251,12 +252,17 @@ def _jupyter(order: DeskOrder, desk: Desk) -> RunRequest:
 
 @contextmanager
 def _files(folder: Path) -> Iterator[tuple[int, int, int]]:
-    """Descriptors of `log`, `status` and `alive`, the first two empty, the third locked."""
+    """Descriptors of `log`, `status` and `alive`; the first two are new files, the third is locked.
+
+    New ones, because what ended a moment ago may still be writing its last line into the old ones.
+    """
     import fcntl
 
+    for name in ("log", "status"):
+        (folder / name).unlink(missing_ok=True)
     descriptors = [
-        folders.open_private(folder / "log", os.O_WRONLY | os.O_TRUNC | os.O_APPEND),
-        folders.open_private(folder / "status", os.O_WRONLY | os.O_TRUNC | os.O_APPEND),
+        folders.open_private(folder / "log", os.O_WRONLY | os.O_EXCL | os.O_APPEND),
+        folders.open_private(folder / "status", os.O_WRONLY | os.O_EXCL | os.O_APPEND),
         folders.open_private(folder / "alive"),
     ]
     try:
@@ -320,20 +326,21 @@ def _end_politely(command: int, within: float) -> None:
 
 
 def _end_leftovers(folder: Path) -> None:
-    """Kill pid 1 inside, and with it everything else there; wait until it is gone."""
+    """Kill pid 1 inside, and with it everything else there; wait until all of it is gone."""
+    import select
+
     with _pid_one(folder) as (_, handle):
         if handle is not None:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(handle, signal.SIGKILL)
-    give_up = time.monotonic() + 10
-    while folders.is_locked(folder / "alive"):
-        if time.monotonic() > give_up:
-            raise DeskError(
-                f"the desk `{folder.name}` does not end",
-                why="its processes are held by the kernel, perhaps by a file system that does not answer",
-                hint="try again in a while",
-            )
-        time.sleep(0.005)
+            # The kernel reports the end of pid 1 after that of all others; it drops the lock before.
+            select.select([handle], [], [], _DIES_WITHIN)
+    if folders.is_locked(folder / "alive"):
+        raise DeskError(
+            f"the desk `{folder.name}` does not end",
+            why="its processes are held by the kernel, perhaps by a file system that does not answer",
+            hint="try again in a while",
+        )
 
 
 @contextmanager

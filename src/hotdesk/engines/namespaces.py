@@ -1,6 +1,7 @@
 """Why a host may refuse the sandbox, each cause with its cure.
 
-Every check reads small files below `top`, the root of a file system: `/`, or one made by a test.
+Every check reads small files below `top`, the root of a file system: `/`, or one made by a test. `root` is
+whether root asks, by default whether this process is root's.
 """
 
 from __future__ import annotations
@@ -54,9 +55,9 @@ def user_namespaces(top: Path = Path("/")) -> Check:
     return Check(name, ok=True, why=f"up to {text}")
 
 
-def unprivileged_clone(top: Path = Path("/")) -> Check:
+def unprivileged_clone(top: Path = Path("/"), *, root: bool | None = None) -> Check:
     name = "user namespaces for ordinary users"
-    if _read(top / "proc/sys/kernel/unprivileged_userns_clone") == "0" and os.geteuid() != 0:
+    if _read(top / "proc/sys/kernel/unprivileged_userns_clone") == "0" and not _is_root(root):
         return Check(
             name,
             ok=False,
@@ -67,11 +68,11 @@ def unprivileged_clone(top: Path = Path("/")) -> Check:
     return Check(name, ok=True)
 
 
-def apparmor(bwrap: str, top: Path = Path("/")) -> Check:
+def apparmor(bwrap: str, top: Path = Path("/"), *, root: bool | None = None) -> Check:
     """Ubuntu 23.10 and later let only programs with a profile use a user namespace's rights."""
     name = "AppArmor and user namespaces"
     restricted = _read(top / "proc/sys/kernel/apparmor_restrict_unprivileged_userns") == "1"
-    if not restricted or os.geteuid() == 0 or _has_profile(bwrap, top):
+    if not restricted or _is_root(root) or _has_profile(bwrap, top):
         return Check(name, ok=True)
     return Check(
         name,
@@ -136,6 +137,10 @@ def _cure_by_message(message: str) -> str:
     if "No space left" in message:
         return "a limit of the kernel is reached: see user.max_user_namespaces and user.max_mnt_namespaces"
     return "run `hotdesk doctor`"
+
+
+def _is_root(said: bool | None) -> bool:
+    return os.geteuid() == 0 if said is None else said
 
 
 def _installation(bwrap: str) -> str:

@@ -1,0 +1,322 @@
+"""A desk's whole life, with a real Jupyter."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hotdesk import desk as desks
+from hotdesk.desk import Desk, DeskOrder
+from hotdesk.desk.ports import is_free
+from hotdesk.engines.waiting import command_of, status_documents
+from hotdesk.errors import DeskError, EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from hotdesk.engines.request import Root
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def opened(desk_root: Root, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """A desk that runs, for tests that leave it as it is."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("opened")
+        patch.setenv("HOTDESK_DATA", str(folder))
+        order = DeskOrder("opened", desk_root, None, 18870, labels={"variant": "cpu"}, keep={"lock": b"{}"})
+        desk = desks.open_desk(order).desk
+    yield desk
+    desks.stop(desk, within=0)
+
+
+@pytest.fixture
+def order(desk_root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[DeskOrder]:
+    """An order for a desk; what it started is stopped at the end of the test."""
+    monkeypatch.setenv("HOTDESK_DATA", str(tmp_path / "data"))
+    project = tmp_path / "project"
+    project.mkdir()
+    yield DeskOrder("first", desk_root, project, port=18880)
+    for desk in desks.desks():
+        with suppress(DeskError):
+            desks.stop(desk, within=0)
+
+
+class TestOpened:
+    @pytest.fixture(autouse=True)
+    def data(self, opened: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HOTDESK_DATA", str(opened.folder.parent.parent))
+
+    def test_it_is_found(self, opened: Desk) -> None:
+        assert desks.desks() == [opened] == [desks.find("opened")]
+        assert desks.condition(opened).state == "running"
+        assert dict(opened.labels) == {"variant": "cpu"}
+        assert (opened.folder / "keep" / "lock").read_bytes() == b"{}"
+        assert "is running at" in "".join(desks.read_log(opened))
+
+    def test_opened_again_it_is_the_same(self, opened: Desk) -> None:
+        again = desks.open_desk(DeskOrder("opened", opened.root, None))
+
+        assert (again.desk, again.already) == (opened, True)
+
+    def test_only_the_token_opens_it(self, opened: Desk) -> None:
+        assert get(opened, "/api/contents", opened.token) == http.client.OK
+        assert get(opened, "/api/contents", "wrong" * 8) == http.client.FORBIDDEN
+        assert get(opened, "/api/contents", "") == http.client.FORBIDDEN
+        assert get(opened, "/api/contents", None) == http.client.FORBIDDEN
+        assert len(base64.urlsafe_b64decode(opened.token + "=")) == 32
+
+    def test_it_listens_on_the_loopback_only(self, opened: Desk) -> None:
+        addresses = {
+            fields[1].partition(":")[0]
+            for table in ("tcp", "tcp6")
+            for fields in map(str.split, Path("/proc/net", table).read_text().splitlines()[1:])
+            if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == opened.port
+        }
+
+        assert addresses == {"0100007F"}
+
+    def test_the_token_is_in_no_process_list(self, opened: Desk) -> None:
+        start_kernel(opened)
+        token = opened.token.encode()
+
+        def holders(file: str) -> list[str]:
+            found = []
+            for process in Path("/proc").iterdir():
+                with suppress(OSError):
+                    if process.name.isdecimal() and token in (process / file).read_bytes():
+                        found.append(process.name)
+            return found
+
+        shown = {"SHOWN": opened.token}
+        with subprocess.Popen(
+            ["sh", "-c", "read x", opened.token], env=shown, stdin=subprocess.PIPE
+        ) as control:
+            assert holders("cmdline") == [str(control.pid)]
+            assert holders("environ") == [str(control.pid)]
+
+    def test_its_files_are_the_owners_alone(self, opened: Desk) -> None:
+        assert opened.folder.stat().st_mode & 0o777 == 0o700
+        for name in ("desk.json", "log", "status", "alive", "keep/lock"):
+            assert (opened.folder / name).stat().st_mode & 0o777 == 0o600, name
+
+    def test_it_is_not_removed_while_it_runs(self) -> None:
+        with pytest.raises(DeskError, match="is running"):
+            desks.remove("opened")
+
+    def test_another_desk_gets_another_port(self, opened: Desk, order: DeskOrder) -> None:
+        other = desks.open_desk(replace(order, port=opened.port)).desk
+
+        assert other.port > opened.port
+        assert get(other, "/api/contents", other.token) == http.client.OK
+        assert get(other, "/api/contents", opened.token) == http.client.FORBIDDEN
+
+
+def test_stop_ends_everything_the_desk_started(order: DeskOrder) -> None:
+    desk = desks.open_desk(order).desk
+    start_kernel(desk)
+    leave_a_child(desk)
+    inside = processes_inside(desk)
+    assert len(inside) >= 4
+    pieces: list[str] = []
+    follower = threading.Thread(target=lambda: pieces.extend(desks.read_log(desk, follow=True)))
+    follower.start()
+
+    desks.stop(desk)
+    follower.join(5)
+
+    assert alive(inside) == []
+    assert is_free(desk.port)
+    assert not follower.is_alive()
+    assert "received signal 15" in "".join(pieces)
+    assert desks.condition(desks.find("first")).state == "stopped"
+
+    desks.remove("first")
+
+    assert desks.desks() == []
+    assert order.project is not None
+    assert order.project.exists()
+
+
+def test_a_crash_shows_and_the_next_start_clears_up(order: DeskOrder) -> None:
+    desk = desks.open_desk(order).desk
+    (desk.home / "kept").write_text("kept")
+    leave_a_child(desk)
+    left = processes_inside(desk)
+    command = command_of(pid_one(desk))
+    assert command
+
+    os.kill(command, signal.SIGKILL)
+    eventually(lambda: desks.condition(desk).state != "running")
+
+    found = desks.condition(desk)
+    assert (found.state, found.exit_code) == ("crashed", 128 + 9)
+    assert "is running at" in found.log
+    assert alive(left) != []
+
+    again = desks.open_desk(order)
+
+    assert not again.already
+    assert again.desk.token != desk.token
+    assert (again.desk.home / "kept").read_text() == "kept"
+    assert alive(left) == []
+
+
+def test_two_at_once_give_one_desk_that_outlives_them_and_their_terminal(order: DeskOrder) -> None:
+    code = (
+        "import os, pickle, signal, sys; from hotdesk.desk import open_desk; "
+        "opened = open_desk(pickle.loads(bytes.fromhex(sys.argv[1]))); "
+        "print(opened.already, opened.desk.token, flush=True); os.killpg(0, signal.SIGHUP)"
+    )
+    argv = [sys.executable, "-c", code, pickle.dumps(order).hex()]
+
+    both = [subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, start_new_session=True) for _ in "ab"]
+    said = sorted(process.communicate(timeout=60)[0].split() for process in both)
+
+    assert [words[0] for words in said] == ["False", "True"]
+    assert said[0][1] == said[1][1]
+    assert [process.returncode for process in both] == [-signal.SIGHUP] * 2
+    assert get(desks.find("first"), "/api/contents", said[0][1]) == http.client.OK
+
+
+def test_what_is_in_the_home_cannot_open_it_to_all(order: DeskOrder) -> None:
+    settings = desks.data_path() / "desks" / "first" / "home" / ".jupyter"
+    settings.mkdir(parents=True)
+    for folder in (settings.parent.parent, settings.parent.parent.parent):
+        folder.chmod(0o700)
+    careless = {"ServerApp": {"token": "", "password": ""}, "IdentityProvider": {"token": ""}}
+    (settings / "jupyter_server_config.json").write_text(json.dumps(careless))
+    (settings / "jupyter_lab_config.json").write_text(json.dumps(careless))
+
+    desk = desks.open_desk(order).desk
+
+    assert get(desk, "/api/contents", desk.token) == http.client.OK
+    assert get(desk, "/api/contents", None) == http.client.FORBIDDEN
+
+
+def test_a_taken_port_that_was_asked_for_is_an_error_that_names_who_has_it(order: DeskOrder) -> None:
+    with closing(socket.create_server(("127.0.0.1", order.port))), pytest.raises(DeskError) as caught:
+        desks.open_desk(replace(order, port_fixed=True))
+
+    assert str(order.port) in caught.value.what
+    assert f"(process {os.getpid()})" in caught.value.why
+    assert desks.desks() == []
+
+
+def test_a_port_that_is_taken_while_jupyter_starts_is_no_failure(order: DeskOrder) -> None:
+    taken: list[socket.socket] = []
+
+    def take() -> None:
+        folder = desks.data_path() / "desks" / "first"
+        while not (folder / "status").exists() or not (folder / "status").read_text():
+            time.sleep(0.002)
+        taken.append(socket.create_server(("127.0.0.1", order.port)))
+
+    rival = threading.Thread(target=take)
+    rival.start()
+    try:
+        desk = desks.open_desk(order).desk
+    finally:
+        rival.join()
+        taken[0].close()
+
+    assert desk.port > order.port
+
+
+def test_a_jupyter_that_cannot_start_is_explained_by_its_log(order: DeskOrder) -> None:
+    with pytest.raises(DeskError) as caught:
+        desks.open_desk(replace(order, jupyter=("--ServerApp.root_dir=/nowhere",)))
+
+    assert "before Jupyter answered" in caught.value.what
+    assert "/nowhere" in caught.value.why
+    assert desks.condition(desks.find("first")).state == "crashed"
+
+
+def test_a_sandbox_that_cannot_start_is_explained(order: DeskOrder) -> None:
+    with pytest.raises(EngineError) as caught:
+        desks.open_desk(replace(order, environment={"A=B": "an impossible name"}))
+
+    assert "the sandbox cannot be set up" in caught.value.what
+    assert "setenv" in caught.value.why
+
+
+def get(desk: Desk, path: str, token: str | None, method: str = "GET", body: str | None = None) -> int:
+    return request(desk, path, token, method, body)[0]
+
+
+def request(
+    desk: Desk, path: str, token: str | None, method: str = "GET", body: str | None = None
+) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", desk.port, timeout=20)
+    try:
+        connection.request(method, path, body, {} if token is None else {"Authorization": f"token {token}"})
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def start_kernel(desk: Desk) -> str:
+    status, answer = request(desk, "/api/kernels", desk.token, "POST", json.dumps({"name": "python3"}))
+    assert status == http.client.CREATED
+    return str(json.loads(answer)["id"])
+
+
+def leave_a_child(desk: Desk) -> None:
+    """A process that has cut every tie to Jupyter; started by a hook that Jupyter itself runs: a terminal."""
+    before = len(processes_inside(desk))
+    profile = desk.home / ".bash_profile"
+    profile.write_text("(setsid nohup sleep 600 >/dev/null 2>&1 &)\n")
+    assert get(desk, "/api/terminals", desk.token, "POST") == http.client.OK
+    eventually(lambda: len(processes_inside(desk)) >= before + 2)
+
+
+def pid_one(desk: Desk) -> int:
+    pid: int = status_documents((desk.folder / "status").read_text())["child-pid"]
+    return pid
+
+
+def processes_inside(desk: Desk) -> list[int]:
+    """Every process in the desk's namespace of processes."""
+    own = namespace_of(pid_one(desk))
+    every = [int(process.name) for process in Path("/proc").iterdir() if process.name.isdecimal()]
+    return [pid for pid in every if own and namespace_of(pid) == own]
+
+
+def alive(pids: list[int]) -> list[int]:
+    """Those that are still there, and are more than a number that nobody has asked for yet."""
+    found = []
+    for pid in pids:
+        with suppress(OSError):
+            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+                found.append(pid)
+    return found
+
+
+def namespace_of(pid: int) -> str:
+    with suppress(OSError):
+        return os.readlink(f"/proc/{pid}/ns/pid")
+    return ""
+
+
+def eventually(happens: Callable[[], bool], within: float = 20) -> None:
+    give_up = time.monotonic() + within
+    while not happens():
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
