@@ -17,8 +17,10 @@ LEVELS: list[set[str]] = [
     {"indexes", "fetch"},
     {"engines", "layers"},
     {"build", "resolve", "project", "doctor"},
-    {"desk", "cache"},
-    {"cli"},
+    {"desk"},
+    {"cache"},
+    {"opening"},
+    {"cli", "__main__"},
 ]
 FORBIDDEN = {
     ("engines", "layers"): "an engine runs a root and does not know what it was made of",

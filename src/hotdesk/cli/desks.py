@@ -28,6 +28,7 @@ def _complete_desk(_context: click.Context, _parameter: click.Parameter, incompl
 
 @click.command(
     "up",
+    short_help="Open a desk and print its URL.",
     epilog="Example: `hotdesk up sdcnd-term1 --open` opens the template on this folder, in the browser.",
 )
 @click.argument("what", metavar="[TEMPLATE or FOLDER]", required=False)
@@ -65,7 +66,9 @@ def up_command(
 
 
 @click.command(
-    "start", epilog="Example: `hotdesk start sdcnd-term1` after `hotdesk stop`, with the same packages."
+    "start",
+    short_help="Open a stopped desk as it was.",
+    epilog="Example: `hotdesk start sdcnd-term1` after `hotdesk stop`, with the same packages.",
 )
 @click.argument("name", shell_complete=_complete_desk)
 @click.option("--port", type=click.IntRange(1, 65535), help="Listen on this port, or fail.")
@@ -94,7 +97,7 @@ def _print_opened(opened: Opened, as_json: bool) -> None:
     click.echo(desk.url)
 
 
-@click.command("ls", epilog="Example: `hotdesk ls --json`.")
+@click.command("ls", short_help="List your desks.", epilog="Example: `hotdesk ls --json`.")
 @json_option
 def ls_command(as_json: bool) -> None:
     """List the desks of this user."""
@@ -160,7 +163,9 @@ def _the_desk(name: str | None) -> Desk:
     )
 
 
-@click.command("logs", epilog="Example: `hotdesk logs -f sdcnd-term1`.")
+@click.command(
+    "logs", short_help="Print what Jupyter said.", epilog="Example: `hotdesk logs -f sdcnd-term1`."
+)
 @_name_argument
 @click.option("-f", "--follow", is_flag=True, help="Go on until the desk ends.")
 def logs_command(name: str | None, follow: bool) -> None:
@@ -172,7 +177,9 @@ def logs_command(name: str | None, follow: bool) -> None:
         sys.stdout.flush()
 
 
-@click.command("url", epilog='Example: `xdg-open "$(hotdesk url)"`.')
+@click.command(
+    "url", short_help="Print a running desk's URL.", epilog='Example: `xdg-open "$(hotdesk url)"`.'
+)
 @_name_argument
 def url_command(name: str | None) -> None:
     """Print a running desk's URL, with its token."""
@@ -187,7 +194,11 @@ def url_command(name: str | None) -> None:
     click.echo(desk.url)
 
 
-@click.command("stop", epilog="Example: `hotdesk stop sdcnd-term1`; `hotdesk stop --all`.")
+@click.command(
+    "stop",
+    short_help="End everything that a desk started.",
+    epilog="Example: `hotdesk stop sdcnd-term1`; `hotdesk stop --all`.",
+)
 @_name_argument
 @click.option("--all", "every", is_flag=True, help="Stop every desk of this user.")
 @click.option(
@@ -203,7 +214,9 @@ def stop_command(name: str | None, every: bool, seconds: float) -> None:
 
 
 @click.command(
-    "rm", epilog="Example: `hotdesk rm sdcnd-term1`, which keeps your folder and drops the desk's own home."
+    "rm",
+    short_help="Remove a stopped desk and its home.",
+    epilog="Example: `hotdesk rm sdcnd-term1`, which keeps your folder and drops the desk's own home.",
 )
 @_name_argument
 @click.option("-f", "--force", is_flag=True, help="Stop it first where it runs.")

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
     from hotdesk.engines.namespaces import Check
 
 
-@click.command("doctor", epilog="Example: `hotdesk doctor` before the first desk on a new machine.")
+@click.command(
+    "doctor",
+    short_help="Check whether this host can open desks.",
+    epilog="Example: `hotdesk doctor` before the first desk on a new machine.",
+)
 @json_option
 def doctor_command(as_json: bool) -> None:
     """Check whether this host can open desks; each problem comes with its cure."""
@@ -41,7 +45,11 @@ def _mark(check: Check) -> str:
     return click.style("FAIL  ", fg="red", bold=True) if check.needed else click.style("note  ", fg="yellow")
 
 
-@click.command("completion", epilog='Example: `eval "$(hotdesk completion bash)"` in ~/.bashrc.')
+@click.command(
+    "completion",
+    short_help="Print the completion script of a shell.",
+    epilog='Example: `eval "$(hotdesk completion bash)"` in ~/.bashrc.',
+)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion_command(shell: str) -> None:
     """Print the completion script of a shell."""

@@ -33,6 +33,7 @@ _template_option = click.option(
 
 @click.command(
     "run",
+    short_help="Run a command on the desk's packages.",
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
     epilog="Example: `hotdesk run -- python train.py --epochs 3`.",
 )
@@ -48,7 +49,11 @@ def run_command(
     sys.exit(_run(command, variant, network, what, offline))
 
 
-@click.command("shell", epilog="Example: `hotdesk shell --variant gpu`.")
+@click.command(
+    "shell",
+    short_help="Open a shell on the desk's packages.",
+    epilog="Example: `hotdesk shell --variant gpu`.",
+)
 @_variant_option
 @_network_option
 @_template_option
@@ -72,7 +77,11 @@ def _run(
     return prepared()
 
 
-@click.command("check", epilog="Example: `hotdesk check --variant cpu` in a course's continuous integration.")
+@click.command(
+    "check",
+    short_help="Run the spec's checks on the desk.",
+    epilog="Example: `hotdesk check --variant cpu` in a course's continuous integration.",
+)
 @_variant_option
 @_template_option
 @_offline_option

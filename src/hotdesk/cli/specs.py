@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from hotdesk.project import Project
 
 
-@click.command("templates", epilog="Example: `hotdesk templates`, then `hotdesk up NAME`.")
+@click.command(
+    "templates",
+    short_help="List the desks that ship with hotdesk.",
+    epilog="Example: `hotdesk templates`, then `hotdesk up NAME`.",
+)
 @json_option
 def templates_command(as_json: bool) -> None:
     """List the desks that ship with hotdesk."""
@@ -36,7 +40,11 @@ def templates_command(as_json: bool) -> None:
         )
 
 
-@click.command("init", epilog="Example: `hotdesk init sdcnd-term1` starts from the self-driving-car desk.")
+@click.command(
+    "init",
+    short_help="Write a spec here, or copy a template.",
+    epilog="Example: `hotdesk init sdcnd-term1` starts from the self-driving-car desk.",
+)
 @click.argument("template", required=False)
 def init_command(template: str | None) -> None:
     """Write a spec (hotdesk.toml) here; with TEMPLATE, that desk's spec and lock."""
@@ -63,6 +71,7 @@ def init_command(template: str | None) -> None:
 
 @click.command(
     "lock",
+    short_help="Resolve the spec and write the lock.",
     epilog="Example: `hotdesk lock --upgrade numpy` takes numpy's newest version and keeps all the others.",
 )
 @click.option("--upgrade", is_flag=True, help="Take new versions: of NAMES, or of everything.")
@@ -154,7 +163,11 @@ _debian_option = click.option("--debian", is_flag=True, help="NAMES are Debian p
 _variant_option = click.option("--variant", help="Change this variant only, not every one.")
 
 
-@click.command("add", epilog="Example: `hotdesk add tqdm 'scipy>=1.14'`, `hotdesk add --debian graphviz`.")
+@click.command(
+    "add",
+    short_help="Add packages to the spec and lock again.",
+    epilog="Example: `hotdesk add tqdm 'scipy>=1.14'`, `hotdesk add --debian graphviz`.",
+)
 @click.argument("names", nargs=-1, required=True)
 @_debian_option
 @_variant_option
@@ -166,7 +179,9 @@ def add_command(names: tuple[str, ...], debian: bool, variant: str | None, as_js
     _edit_and_lock(lambda text: add_requirements(text, names, debian=debian, variant=variant), as_json)
 
 
-@click.command("remove", epilog="Example: `hotdesk remove seaborn`.")
+@click.command(
+    "remove", short_help="Remove packages and lock again.", epilog="Example: `hotdesk remove seaborn`."
+)
 @click.argument("names", nargs=-1, required=True)
 @_debian_option
 @_variant_option
