@@ -7,6 +7,7 @@ desk's base system. This is the one step of hotdesk in which a package's code ha
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 from urllib.request import url2pathname
 
 from uv import find_uv_bin
@@ -256,8 +257,21 @@ def _network_settings(environment: dict[str, str]) -> tuple[dict[str, str], list
         passed["UV_FIND_LINKS"] = ",".join(flat)
     if named := certificate_file():
         passed["SSL_CERT_FILE"] = named[1]
-    local = [url for url in (*simple, *flat) if url.startswith("file:")]
-    return passed, [url2pathname(urlsplit(url).path) for url in local]
+    folders = [url2pathname(urlsplit(url).path) for url in flat if url.startswith("file:")]
+    for url in simple:
+        if url.startswith("file:"):
+            folders += _folders_of_index(Path(url2pathname(urlsplit(url).path)))
+    return passed, folders
+
+
+def _folders_of_index(index: Path) -> list[str]:
+    """The folder of an index's pages, and those of the files that they lead to: nothing else is shown."""
+    folders = {os.fspath(index)}
+    for page in index.glob("*/index.html"):
+        for link in re.findall(r"""href\s*=\s*["']([^"'#?]+)""", page.read_text(encoding="utf-8")):
+            target = url2pathname(urlsplit(urljoin(page.as_uri(), link)).path)
+            folders.add(os.path.dirname(target))
+    return sorted(folders)
 
 
 def _name_resolution() -> list[str]:
