@@ -117,11 +117,18 @@ def _index_variables(settings: pip.PipSettings) -> dict[str, str]:
         variables["UV_INDEX"] = " ".join(settings.extra_index_urls)
         # To pip all indexes are one; uv would look no further than the first that knows the project.
         variables["UV_INDEX_STRATEGY"] = "unsafe-best-match"
-    if settings.find_links:
-        variables["UV_FIND_LINKS"] = ",".join(settings.find_links)
+    # Pip passes over a folder that is not there; uv fails.
+    if find_links := [link for link in settings.find_links if _is_there(link)]:
+        variables["UV_FIND_LINKS"] = ",".join(find_links)
     if settings.no_index:
         variables["UV_NO_INDEX"] = "1"
     return variables
+
+
+def _is_there(link: str) -> bool:
+    if link.startswith("file:"):
+        link = url2pathname(urlsplit(link).path)
+    return "://" in link or Path(link).exists()
 
 
 def _uv_has_indexes(environment: Mapping[str, str]) -> bool:
