@@ -12,6 +12,7 @@ from hotdesk.engines.landlock import scopes_supported
 from hotdesk.engines.namespaces import Check, namespace_checks
 from hotdesk.errors import EngineError
 
+_SANDBOX = ("--unshare-user", "--unshare-all", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev")
 _SPACE_FOR_A_DESK = 6 << 30
 _FILES_FOR_A_DESK = 200_000
 
@@ -35,8 +36,7 @@ def sandbox_starts(top: Path = Path("/")) -> list[Check]:
         bwrap = bwrap_path()
     except EngineError as error:
         return [Check(name, ok=False, why=error.why, cure=error.hint)]
-    options = ["--unshare-all", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"]
-    result = run_bwrap(options, ["true"])
+    result = run_bwrap(_SANDBOX, ["true"])
     if result.returncode == 0:
         return [Check(name, ok=True, why="bubblewrap starts")]
     causes = [check for check in namespace_checks(bwrap, top) if not check.ok]

@@ -91,9 +91,10 @@ def test_a_covered_proc_is_a_container(top: Path) -> None:
 def test_bubblewraps_words_come_with_cause_and_cure(top: Path) -> None:
     settings(top, **{"user/max_user_namespaces": "0"})
 
-    error = explain("bwrap: Creating new namespace failed: No space left on device", BWRAP, top)
+    said = "Creating new namespace failed: nesting depth or /proc/sys/user/max_*_namespaces exceeded (ENOSPC)"
+    error = explain(f"bwrap: {said}", BWRAP, top)
 
-    assert error.why.startswith("Creating new namespace failed: No space left on device; ")
+    assert error.why.startswith(f"{said}; ")
     assert "user.max_user_namespaces is 0" in error.why
     assert "sysctl" in error.hint
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hotdesk.engines.bubblewrap import run_bwrap
+from hotdesk.doctor import sandbox_starts
 from hotdesk.engines.request import Network, Root
 
 _RUN = """
@@ -78,10 +78,9 @@ class Sandbox:
 @pytest.fixture(scope="session")
 def namespaces() -> None:
     """Skip what needs a sandbox where the host makes none."""
-    options = ["--unshare-all", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"]
-    result = run_bwrap(options, ["true"])
-    if result.returncode:
-        pytest.skip(f"this host makes no sandbox: {result.stdout.decode().strip()}")
+    failed = [check for check in sandbox_starts() if not check.ok]
+    if failed:
+        pytest.skip(f"this host makes no sandbox: {failed[0].why}")
 
 
 @pytest.fixture(scope="session")

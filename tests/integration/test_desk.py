@@ -104,10 +104,11 @@ class TestOpened:
                         found.append(process.name)
             return found
 
+        # A process that does show it, to prove that we would see it.
         shown = {"SHOWN": opened.token}
-        with subprocess.Popen(
-            ["sh", "-c", "read x", opened.token], env=shown, stdin=subprocess.PIPE
-        ) as control:
+        argv = ["sh", "-c", "read x", opened.token]
+        with subprocess.Popen(argv, env=shown, stdin=subprocess.PIPE) as control:
+            eventually(lambda: holders("cmdline") != [])
             assert holders("cmdline") == [str(control.pid)]
             assert holders("environ") == [str(control.pid)]
 

@@ -202,6 +202,20 @@ def test_a_broken_root_is_named(sandbox: Sandbox, tmp_path: Path) -> None:
     assert "is not whole" in broken.run("true").stderr
 
 
+def test_a_host_without_namespaces_is_explained(sandbox: Sandbox) -> None:
+    prepare = 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"'
+    nested = ["unshare", "--user", "--map-root-user", "sh", "-ec", prepare, "sh"]
+    if subprocess.run([*nested, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this host cannot be prepared so")
+
+    result = subprocess.run([*nested, *sandbox.argv("true")], capture_output=True, text=True, check=False)
+
+    assert result.returncode == 99
+    assert "the sandbox cannot be set up on this host" in result.stderr
+    assert "user.max_user_namespaces is 0" in result.stderr
+    assert "sysctl -w user.max_user_namespaces" in result.stderr
+
+
 class TestTerminal:
     def test_the_command_sees_the_callers_terminal_and_its_size(self, sandbox: Sandbox) -> None:
         with terminal(sandbox.argv("sh", "-c", "stty size; test -t 0 && test -t 1 && echo yes")) as screen:

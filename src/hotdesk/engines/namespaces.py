@@ -129,13 +129,13 @@ def explain(message: str, bwrap: str = "", top: Path = Path("/")) -> EngineError
 
 
 def _cure_by_message(message: str) -> str:
+    if "ENOSPC" in message:
+        return f"raise the limits that `sysctl -a | grep 'user.max_.*_namespaces'` lists, {_DOCKER}"
     if "namespace" in message.lower():
         return (
             "a security policy of this host or of the container around it forbids namespaces (seccomp, "
             f"SELinux): allow them, {_DOCKER}"
         )
-    if "No space left" in message:
-        return "a limit of the kernel is reached: see user.max_user_namespaces and user.max_mnt_namespaces"
     return "run `hotdesk doctor`"
 
 

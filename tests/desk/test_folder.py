@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+import pytest
+
+from hotdesk.desk import folder as folders
+from hotdesk.desk.folder import Desk
+from hotdesk.engines.request import Root
+from hotdesk.errors import DeskError
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    folder = tmp_path / "desks" / "term1"
+    folders.make_folder(folder)
+    return Desk(
+        name="term1",
+        folder=folder,
+        root=Root(Path("/store/system"), Path("/store/environment")),
+        project=Path("/home/ann/project é"),
+        port=8889,
+        token="secret",
+        started=1700000000.5,
+        boot="a-b-c",
+        labels={"variant": "gpu"},
+    )
+
+
+def test_a_desk_is_read_as_it_was_written(desk: Desk) -> None:
+    folders.write_desk(desk)
+
+    assert folders.read_desk(desk.folder) == desk
+
+
+def test_what_was_never_started_is_none(tmp_path: Path) -> None:
+    assert folders.read_desk(tmp_path / "none") is None
+
+
+def test_only_the_owner_reads_the_token(desk: Desk) -> None:
+    before = os.umask(0)
+    try:
+        folders.write_desk(desk)
+    finally:
+        os.umask(before)
+
+    assert (desk.folder / "desk.json").stat().st_mode & 0o777 == 0o600
+    assert desk.folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_the_token_is_not_shown_by_accident(desk: Desk) -> None:
+    assert "secret" not in repr(desk)
+    assert desk.url == "http://127.0.0.1:8889/lab?token=secret"
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../up", "a/b", "-x", "é", "a" * 64, "a\n", ".hidden"])
+def test_a_name_that_is_no_file_name_is_refused(name: str) -> None:
+    with pytest.raises(DeskError, match="cannot be the name"):
+        folders.desk_folder(name)
+
+
+def test_a_planted_link_is_refused(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.mkdir(mode=0o700)
+    (tmp_path / "desk").symlink_to(target)
+
+    with pytest.raises(DeskError, match="link"):
+        folders.make_folder(tmp_path / "desk")
+    with pytest.raises(DeskError, match="link"):
+        folders.read_desk(tmp_path / "desk")
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o755, 0o711])
+def test_a_folder_that_others_may_use_is_refused(tmp_path: Path, mode: int) -> None:
+    folder = tmp_path / "desk"
+    folder.mkdir()
+    folder.chmod(mode)
+
+    with pytest.raises(DeskError, match="others may use it"):
+        folders.make_folder(folder)
+
+
+def test_somebody_elses_folder_is_refused(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can make a folder that belongs to somebody else")
+    folder = tmp_path / "desk"
+    folder.mkdir(mode=0o700)
+    os.chown(folder, 1000, 1000)
+
+    with pytest.raises(DeskError, match="belongs to user 1000"):
+        folders.make_folder(folder)
+
+
+def test_a_link_in_place_of_a_file_is_not_followed(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_text("untouched")
+    for name in ("desk.json", "log"):
+        (desk.folder / name).symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(OSError, match="symbolic links"):
+        folders.open_private(desk.folder / "log")
+    with pytest.raises(OSError, match="symbolic links"):
+        folders.read_desk(desk.folder)
+    folders.write_desk(desk)
+
+    assert (tmp_path / "elsewhere").read_text() == "untouched"
+    assert folders.read_desk(desk.folder) == desk
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"port": 1}', '{"labels": 1}'])
+def test_a_broken_record_is_named(desk: Desk, content: str) -> None:
+    (desk.folder / "desk.json").write_text(content)
+
+    with pytest.raises(DeskError, match="cannot be read") as caught:
+        folders.read_desk(desk.folder)
+
+    assert "hotdesk rm term1" in caught.value.hint
+
+
+def test_a_lock_is_seen_while_it_is_held(tmp_path: Path) -> None:
+    path = tmp_path / "alive"
+    assert not folders.is_locked(path)
+    descriptor = folders.open_private(path)
+    assert not folders.is_locked(path)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+    assert folders.is_locked(path)
+
+    os.close(descriptor)
+    assert not folders.is_locked(path)
+
+
+def test_the_data_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOTDESK_DATA", str(tmp_path))
+    assert folders.desk_folder("term1") == tmp_path / "desks" / "term1"
+
+    monkeypatch.delenv("HOTDESK_DATA")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "share"))
+    assert folders.data_path() == tmp_path / "share" / "hotdesk"

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hotdesk.desk.ports import is_free, listener, reserved_port
+from hotdesk.errors import DeskError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOTDESK_DATA", str(tmp_path))
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port on which this process listens."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        yield server.getsockname()[1]
+
+
+def test_a_free_port_is_had_as_wanted(taken: int) -> None:
+    wanted = next(port for port in range(taken + 1, 65536) if is_free(port))
+
+    with reserved_port(wanted, fixed=False) as port:
+        assert port == wanted
+
+
+def test_a_taken_port_gives_the_next(taken: int) -> None:
+    with reserved_port(taken, fixed=False) as port:
+        assert port > taken
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])
+def test_a_fixed_one_that_is_taken_is_an_error_with_its_owner(address: str) -> None:
+    with closing(socket.create_server((address, 0))) as server:
+        port = server.getsockname()[1]
+
+        with (
+            pytest.raises(DeskError, match=f"port {port} is taken") as caught,
+            reserved_port(port, fixed=True),
+        ):
+            pass
+
+    assert f"(process {os.getpid()}) listens on it" in caught.value.why
+
+
+def test_a_port_that_another_desk_is_about_to_take_is_left_to_it(taken: int) -> None:
+    with reserved_port(taken, fixed=False) as first, reserved_port(taken, fixed=False) as second:
+        assert first != second
+        with pytest.raises(DeskError), reserved_port(first, fixed=True):
+            pass
+
+    with reserved_port(first, fixed=True) as again:
+        assert again == first
+
+
+def test_only_the_user_is_named_where_the_process_is_hidden(tmp_path: Path) -> None:
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net/tcp").write_text(
+        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+        "   0: 0100007F:22B8 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1234        0 55 1 0\n"
+        "   1: 0100007F:22B9 00000000:0000 01 00000000:00000000 00:00000000 00000000  1234        0 56 1 0\n"
+    )
+
+    assert listener(8888, tmp_path) == "a program of user 1234"
+    assert listener(8889, tmp_path) == ""  # a connection, not a listener
+    assert listener(8890, tmp_path) == ""
