@@ -89,4 +89,4 @@ def main(tree: str, output: str, processes: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+    raise SystemExit(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))

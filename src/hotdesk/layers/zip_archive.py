@@ -35,6 +35,7 @@ _MOST_A_MEMBER_INFLATES = 1040
 _MOST_AN_ARCHIVE_INFLATES = 200
 _SURELY_NO_BOMB = 1 << 30
 _MOST_MEMBERS = 1_000_000
+_LONGEST_NAME, _LONGEST_PATH = 255, 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,9 @@ class ZipArchive:
                 end = archive.start_dir
         except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error, EOFError) as error:
             raise UnsafeArchiveError(f"`{self.label}` is not a zip archive", why=str(error)) from None
-        self.directories = [self._safe(info) for info in listed if info.is_dir()]
+        for info in listed:
+            self._check_name(info)
+        self.directories = [info.filename.removesuffix("/") for info in listed if info.is_dir()]
         self.files = self._members(listed, end)
         self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         weakref.finalize(self, os.close, self._descriptor)
@@ -78,14 +81,15 @@ class ZipArchive:
             hint="do not use this file; report it to those who published it",
         )
 
-    def _safe(self, info: zipfile.ZipInfo) -> str:
-        if info.orig_filename != info.filename:
-            safe_path(info.orig_filename, self.label)
-            self.refuse(info.orig_filename, "its name holds characters that no name may hold")
-        name = safe_path(info.filename, self.label)
-        if name != info.filename.removesuffix("/"):
-            self.refuse(info.filename, f"its name is another way to write {name!r}")
-        return name
+    def _check_name(self, info: zipfile.ZipInfo) -> None:
+        name = safe_path(info.orig_filename, self.label)
+        if name != info.orig_filename.removesuffix("/"):
+            self.refuse(info.orig_filename, f"its name is another way to write {name!r}")
+        if (
+            max(len(os.fsencode(part)) for part in name.split("/")) > _LONGEST_NAME
+            or len(name) > _LONGEST_PATH
+        ):
+            self.refuse(name, "its name is longer than a file system takes")
 
     def _members(self, listed: list[zipfile.ZipInfo], end: int) -> list[Member]:
         """The files, checked as far as the directory alone allows, in the order in which they lie."""
@@ -134,7 +138,7 @@ class ZipArchive:
 
     def _member(self, info: zipfile.ZipInfo, end: int) -> Member:
         return Member(
-            name=self._safe(info),
+            name=info.filename,
             size=info.file_size,
             packed_size=info.compress_size,
             crc32=info.CRC,
