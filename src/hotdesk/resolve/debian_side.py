@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from hotdesk.progress import Progress
     from hotdesk.store import Store
 
-# What every desk needs: its interpreter, and the authorities that HTTPS trusts.
-ALWAYS = ("python3", "ca-certificates")
+# What every desk needs: its interpreter, the authorities that HTTPS trusts, and the C++ library that
+# wheels for Linux leave to the system.
+ALWAYS = ("python3", "ca-certificates", "libstdc++6")
 
 
 @dataclass(frozen=True, slots=True)
