@@ -38,7 +38,6 @@ TRIXIE = [
     "libgl1 libglib2.0-0t64",
     "default-jre-headless",
     "texlive-latex-base",
-    "nodejs npm",
     "r-base-core",
     "gdb",
     "cmake",
@@ -54,27 +53,18 @@ TRIXIE = [
     "mailutils",  # default-mta | mail-transport-agent
     "mutt postfix",  # the same, with one that was asked for
     "gawk",  # another awk beside the essential one
-    "libopencv-dev",
-    "octave",
-    "maven",
     "apache2 libapache2-mod-php",
-    "sagemath",
     "gfortran libopenblas-dev liblapack-dev",
-    "rustc cargo golang-go",
     "sysvinit-core",
     "python3-tk python3-pil python3-scipy",
-    "xfce4",
     "unzip git curl ffmpeg graphviz libgl1 build-essential",
 ]
 BOOKWORM = [
     "python3",
-    "git build-essential",
     "ffmpeg",
-    "libgl1 libglib2.0-0",
     "default-jre",
     "r-base",
     "mailutils",
-    "emacs-gtk",
 ]
 REFUSED = [
     "awk",  # provided by several
@@ -186,29 +176,28 @@ def bookworm(tmp_path_factory: pytest.TempPathFactory) -> Release:
 
 
 @pytest.mark.parametrize("names", TRIXIE)
-def test_trixie_is_chosen_as_apt_chooses(trixie: Release, names: str):
+def test_trixie_is_chosen_as_apt_chooses(trixie: Release, names: str) -> None:
     assert trixie.hotdesk(names) == trixie.apt[names]
 
 
 @pytest.mark.parametrize("names", BOOKWORM)
-def test_bookworm_is_chosen_as_apt_chooses(bookworm: Release, names: str):
+def test_bookworm_is_chosen_as_apt_chooses(bookworm: Release, names: str) -> None:
     assert bookworm.hotdesk(names) == bookworm.apt[names]
 
 
-def test_apt_could_answer_nearly_every_request(trixie: Release, bookworm: Release):
+def test_apt_could_answer_nearly_every_request(trixie: Release, bookworm: Release) -> None:
     possible = [choice for release in (trixie, bookworm) for choice in release.apt.values() if choice]
 
     assert len(possible) >= 30
 
 
 @pytest.mark.parametrize("names", REFUSED)
-def test_what_apt_refuses_is_refused(trixie: Release, names: str):
+def test_what_apt_refuses_is_refused(trixie: Release, names: str) -> None:
     assert trixie.apt[names] is None
     assert trixie.hotdesk(names) is None
 
 
-@pytest.mark.parametrize("release", ["trixie", "bookworm"])
-def test_every_entry_of_the_indexes_can_be_read(release: str, request: pytest.FixtureRequest):
-    universe = request.getfixturevalue(release).universe
+def test_every_entry_of_the_indexes_can_be_read(trixie: Release) -> None:
+    universe = trixie.universe
 
     assert all(universe.versions(name) for name in universe.names)

@@ -86,7 +86,7 @@ def locations(artifact: Artifact, snapshot: str) -> list[str]:
 def debian_archives() -> DebianArchives:
     """What this process's environment and this machine say; read once."""
     return find_archives(
-        os.environ, _user_settings(_config_path()), read_sources(Path("/etc/apt")), read_settings()
+        os.environ, user_settings(_config_path()), read_sources(Path("/etc/apt")), read_settings()
     )
 
 
@@ -148,7 +148,7 @@ def _config_path() -> Path:
     return user_config_path("hotdesk") / "config.toml"
 
 
-def _user_settings(path: Path) -> Mapping[str, str]:
+def user_settings(path: Path) -> Mapping[str, str]:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8")).get("debian", {})
     except FileNotFoundError:
