@@ -287,13 +287,26 @@ def test_a_hint_saves_asking_the_index(web: Web, store: Store, client: httpx2.Cl
 
 
 def test_a_hint_that_is_wrong_leads_to_the_index(web: Web, store: Store, fetcher: Fetcher) -> None:
-    contents = served(web, make(3))
-    lost, replaced, broken = contents
+    contents = served(web, make(5))
+    lost, replaced, broken, denied, dead = contents
+    remember(store, denied, web.serve("denied", b"", answer(403)))
+    remember(store, dead, "http://127.0.0.1:1/dead")
     remember(store, lost, f"{web.address}/lost")
     remember(store, replaced, web.serve("replaced", bytes(replaced.size)))
     (store.root / "locations" / broken.sha256).write_text("http://[not an address")
 
     assert {item: path.read_bytes() for item, path in fetcher.fetch(list(contents))} == contents
+
+
+def test_a_hint_that_is_wrong_is_not_what_went_wrong(store: Store, client: httpx2.Client) -> None:
+    [item] = make(1)
+    remember(store, item, "http://127.0.0.1:1/dead")
+
+    with (
+        Fetcher(store, locate=lambda _: [], client=client, retry=QUICK) as fetcher,
+        pytest.raises(GoneError, match="none of the configured indexes"),
+    ):
+        list(fetcher.fetch([item]))
 
 
 def test_a_hint_holds_no_credentials(store: Store) -> None:

@@ -233,7 +233,7 @@ def test_an_answer_without_length_that_is_too_short_is_asked_for_again(web: Web,
 
 
 def test_a_file_that_no_address_has_is_gone(web: Web, fetch: Fetch) -> None:
-    with pytest.raises(GoneError, match="hotdesk lock --upgrade"):
+    with pytest.raises(GoneError, match=r"(?s)not to be found on 127\.0\.0\.1\n.*`hotdesk lock --upgrade`"):
         fetch(f"{web.address}/nowhere", f"{web.address}/neither")
     assert len(web.requests) == 2
 

@@ -126,11 +126,6 @@ class Fetcher:
         client = self._open_client()
         locate = self._locate or default_locate(client, self._snapshot)
 
-        def addresses(artifact: Artifact) -> Iterator[str]:
-            if hint := recall(self._store, artifact):
-                yield hint
-            yield from locate(artifact)
-
         def transfer(artifact: Artifact, stop: Stop) -> Path:
             one = Transfer(
                 self._store,
@@ -141,7 +136,7 @@ class Fetcher:
                 report=task.advance,
                 note=self._progress.note,
             )
-            return one.run(addresses(artifact))
+            return one.run(_late(locate, artifact), recall(self._store, artifact))
 
         return transfer
 
@@ -159,6 +154,11 @@ def start_order(artifacts: Iterable[Artifact]) -> list[Artifact]:
     So no large one is left for the end. Equals keep the order given.
     """
     return sorted(artifacts, key=lambda artifact: (artifact.kind != "debian", -artifact.size))
+
+
+def _late(locate: Callable[[Artifact], Iterable[str]], artifact: Artifact) -> Iterator[str]:
+    """The addresses; `locate` is not asked before the first is wanted."""
+    yield from locate(artifact)
 
 
 def default_locate(client: httpx2.Client, snapshot: str) -> Callable[[Artifact], Iterable[str]]:

@@ -6,7 +6,9 @@ import re
 import socket
 import threading
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from hotdesk.errors import FetchError, GoneError, HashMismatchError
 from hotdesk.fetch.partial import Partial, mismatch
@@ -121,47 +123,50 @@ class Transfer:
         self._note = note
         self._reported = 0
 
-    def run(self, addresses: Iterable[str]) -> Path:
-        """The verified file; waits where another process is fetching it, and takes what that one got."""
+    def run(self, addresses: Iterable[str], hint: str = "") -> Path:
+        """The verified file; waits where another process is fetching it, and takes what that one got.
+
+        `hint` is tried first, without much patience, and what goes wrong with it does not matter.
+        """
         with self._store.exclusive(f"download-{self._artifact.sha256}"):
             final = self._store.download(self._artifact.sha256)
             if not is_whole(final, self._artifact):
                 with Partial(self._store, self._artifact) as partial:
                     self._show(partial)
-                    final = self._from_any(addresses, partial)
+                    final = self._from_any(addresses, hint, partial)
         self._show_position(self._artifact.size)
         return final
 
-    def _from_any(self, addresses: Iterable[str], partial: Partial) -> Path:
+    def _from_any(self, addresses: Iterable[str], hint: str, partial: Partial) -> Path:
         if not partial.missing:
             with suppress(HashMismatchError):
                 return partial.finish()
         failure: FetchError | None = None
-        tried: set[str] = set()
+        tried: dict[str, None] = {}
+        if hint:
+            with suppress(FetchError):
+                return self._from(hint, partial, replace(self._retry, tries=2))
         for url in addresses:
             if url in tried:
                 continue
-            tried.add(url)
+            tried[url] = None
             try:
-                return self._from(url, partial)
+                return self._from(url, partial, self._retry)
+            except GoneError:
+                continue
             except FetchError as error:
-                # That some address had no such file says less than what went wrong at another.
-                if failure is None or isinstance(failure, GoneError):
-                    failure = error
+                failure = failure or error
         if not partial.position:
             partial.discard()
-        raise failure or GoneError(
-            f"no index offers `{self._artifact.name}` any more",
-            why="none of the configured indexes lists this file with the locked hash",
-            hint="run `hotdesk lock --upgrade`",
-        )
+        # That some address had no such file says less than what went wrong at another.
+        raise failure or _gone(self._artifact, tried)
 
-    def _from(self, url: str, partial: Partial) -> Path:
+    def _from(self, url: str, partial: Partial, retry: Retry) -> Path:
         """The file from this address; `FetchError` where it cannot be had from there."""
         while True:
             resumed = partial.resumed
             try:
-                self._receive_with_retries(url, partial)
+                self._receive_with_retries(url, partial, retry)
                 return partial.finish()
             except HashMismatchError as error:
                 partial.restart()
@@ -169,7 +174,7 @@ class Transfer:
                     raise _at(error, url) from None
                 # Perhaps what was there from before was wrong; this address may still be right.
 
-    def _receive_with_retries(self, url: str, partial: Partial) -> None:
+    def _receive_with_retries(self, url: str, partial: Partial, retry: Retry) -> None:
         import httpx2
 
         failures = 0
@@ -182,7 +187,7 @@ class Transfer:
                     raise StoppedError from None
                 # A long download over a bad line is not given up while it gets on.
                 failures = 1 if partial.position - before >= PROGRESS_WORTH_A_TRY else failures + 1
-                delay = self._retry.delay(failures, retry_after(error)) if may_pass(error) else None
+                delay = retry.delay(failures, retry_after(error)) if may_pass(error) else None
                 if delay is None:
                     raise explain(error, url) from error
                 if delay > 5:
@@ -249,6 +254,17 @@ def _extent(response: httpx2.Response) -> tuple[int, int | None]:
         return int(found[1]), int(found[2]) if found[2] != "*" else None
     length = response.headers.get("Content-Length", "")
     return 0, int(length) if length.isdecimal() else None
+
+
+def _gone(artifact: Artifact, tried: Iterable[str]) -> GoneError:
+    hosts = ", ".join(dict.fromkeys(urlsplit(url).hostname or "this machine" for url in tried))
+    return GoneError(
+        f"no index offers `{artifact.name}` any more",
+        why=f"not to be found on {hosts}"
+        if hosts
+        else "none of the configured indexes lists this file with the locked hash",
+        hint="run `hotdesk lock --upgrade`: it locks what is offered today",
+    )
 
 
 def _at(error: HashMismatchError, url: str) -> HashMismatchError:
