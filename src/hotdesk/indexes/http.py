@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import random
 import socket
-import ssl
 import time
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
@@ -19,6 +17,7 @@ from hotdesk.indexes.pip import pip_settings
 
 if TYPE_CHECKING:
     import netrc
+    import ssl
     from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
@@ -164,6 +163,8 @@ def certificate_file(environment: Mapping[str, str] = os.environ) -> tuple[str, 
 
 
 def _tls() -> ssl.SSLContext | bool:
+    import ssl
+
     named = certificate_file()
     if named is None:
         return True  # the client's default: SSL_CERT_DIR, else the system's
@@ -247,6 +248,8 @@ def raise_for_status(response: httpx2.Response) -> None:
 def _seconds(value: str) -> float | None:
     if value.strip().isdecimal():
         return float(value)
+    from email.utils import parsedate_to_datetime
+
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
     except (ValueError, TypeError, OverflowError):
@@ -260,6 +263,8 @@ def retry_after(error: Exception) -> float | None:
 
 def may_pass(error: Exception) -> bool:
     """Whether the same request may succeed in a moment."""
+    import ssl
+
     import httpx2
 
     if isinstance(error, StatusError):
@@ -272,6 +277,8 @@ def may_pass(error: Exception) -> bool:
 
 def explain(error: Exception, url: str) -> FetchError:
     """What a user needs to know about a failed request; `GoneError` where the server has no such file."""
+    import ssl
+
     import httpx2
 
     if isinstance(error, StatusError):

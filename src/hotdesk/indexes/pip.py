@@ -6,7 +6,6 @@ Source: "Configuration" in pip's documentation.
 
 from __future__ import annotations
 
-import configparser
 import os
 import sys
 from dataclasses import dataclass
@@ -85,6 +84,8 @@ def config_files(environment: Mapping[str, str]) -> Iterator[Path]:
 
 
 def _read(path: Path, section: str) -> dict[str, str]:
+    import configparser
+
     parser = configparser.RawConfigParser()
     try:
         parser.read_string(path.read_text(encoding="utf-8"), str(path))
