@@ -15,6 +15,7 @@ _PLAIN = re.compile(
     rf"({_NAME})\s*(?:\[\s*({_NAME}(?:\s*,\s*{_NAME})*)\s*\])?\s*({_CLAUSE}(?:\s*,\s*{_CLAUSE})*)?",
     re.ASCII,
 )
+_FILES = (".whl", ".tar.gz", ".zip")
 _DEBIAN_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+", re.ASCII)
 
 
@@ -39,7 +40,7 @@ def normalized_name(name: str) -> str:
 def parse_requirement(text: str) -> Requirement:
     """The requirement in `text`; `BadRequirementError` where it is none, or one that a lock cannot hold."""
     stripped = text.strip()
-    match = _PLAIN.fullmatch(stripped)
+    match = None if stripped.endswith(_FILES) else _PLAIN.fullmatch(stripped)
     if not match:
         return _parse_any(stripped)
     name, extras, clauses = match.groups()
@@ -76,7 +77,7 @@ def _refuse_locations(text: str) -> None:
         raise BadRequirementError(
             f"`{text}` is an option; indexes are set in uv's or pip's configuration, not in a spec"
         )
-    path_like = text.startswith((".", "/", "~")) or text.endswith((".whl", ".tar.gz", ".zip"))
+    path_like = text.startswith((".", "/", "~")) or text.endswith(_FILES)
     if path_like or re.match(r"[a-z+]+:", text) or re.match(rf"{_NAME}\s*(\[[^\]]*\])?\s*@", text):
         raise _location(text)
 

@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import zipfile
 from dataclasses import dataclass
@@ -171,7 +172,7 @@ def build_environment() -> dict[str, str]:
 
 def _failed(name: str, workshop: Workshop, log: bytes) -> BuildRequiredError:
     text = log.decode(errors="replace")
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line.rstrip() for line in text.splitlines() if line.strip() and "warning:" not in line]
     return BuildRequiredError(
         f"`{name}` has no wheel for {workshop.label}, and building it there failed",
         why="\n".join(lines[-_LINES_OF_LOG:]),
@@ -181,15 +182,19 @@ def _failed(name: str, workshop: Workshop, log: bytes) -> BuildRequiredError:
 
 def _cure(log: str) -> str:
     other = "or choose a version that has wheels"
-    if "Python.h" in log:
-        return f'add "python3-dev" and "build-essential" to `[packages] debian`, {other}'
-    for program in ("gcc", "g++", "cc", "make"):
-        if f"'{program}'" in log or f"{program}: not found" in log or f"-{program}'" in log:
-            return f'add "build-essential" and "python3-dev" to `[packages] debian`, {other}'
-    for program in ("cmake", "cargo", "rustc", "gfortran", "pkg-config", "git"):
-        if program in log:
-            package = {"rustc": "cargo"}.get(program, program)
-            return f'add "{package}" to `[packages] debian`, {other}'
+    header = re.search(r"fatal error: (\S+\.h(?:pp)?): No such file", log)
+    if header and header[1] == "Python.h":
+        return f'add "python3-dev" to `[packages] debian`, {other}'
+    if header:
+        return f"add the Debian package that holds `{header[1]}` (`…-dev`) to `[packages] debian`, {other}"
+    missing = re.search(r"(?:No such file or directory: '|exec: |command ')([\w.+-]*?([\w+]+))['\"]", log)
+    missing = missing or re.search(r"\b(([\w.+-]+)): (?:command )?not found", log)
+    program = missing[2] if missing else ""
+    if program in ("gcc", "g++", "cc", "c++", "make"):
+        return f'add "build-essential" and "python3-dev" to `[packages] debian`, {other}'
+    if program:
+        package = {"rustc": "cargo"}.get(program, program)
+        return f'add "{package}" to `[packages] debian`, {other}'
     return f"add what the build misses to `[packages] debian`, {other}"
 
 
