@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _COMPILED = "compiled"
 _OWNERS = "owners.json"
+_MADE_OF = "made-of.json"
 _LINKERS = 2  # more than two threads only wait for the file system's journal
 _NO_LINK = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOSYS, errno.EOPNOTSUPP}
 
@@ -62,6 +63,8 @@ def make_environment(
         _write_own_files(tree, python)
         owners = {path: owner.name for path, owner in plan.shared.items()}
         (item / _OWNERS).write_text(json.dumps(owners), encoding="utf-8")
+        made_of = {"python": python, "wheels": [wheel.name for wheel in wheels]}
+        (item / _MADE_OF).write_text(json.dumps(made_of), encoding="utf-8")
         (item / _COMPILED).mkdir()
         add_bytecode(item, bytecode)
 
@@ -83,6 +86,18 @@ def add_bytecode(environment: Path, bytecode: Iterable[Path]) -> None:
             owners = json.loads((environment / _OWNERS).read_bytes())
         _link_bytecode(environment / TREE, item, owners)
         mark.touch()
+
+
+def verify_item(store: Store, environment: Path) -> list[str]:
+    """As `verify_environment`, of an item that knows what it was made of; its wheels must be in the store."""
+    made_of = json.loads((environment / _MADE_OF).read_bytes())
+    wheels = [store.item("wheel", name) for name in made_of["wheels"]]
+    return verify_environment(environment, wheels, made_of["python"])
+
+
+def linked_bytecode(environment: Path) -> set[str]:
+    """The names of the bytecode items that were linked into the environment."""
+    return {mark.name for mark in (environment / _COMPILED).iterdir()}
 
 
 def verify_environment(environment: Path, wheels: Sequence[Path], python: str) -> list[str]:
