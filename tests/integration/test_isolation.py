@@ -217,15 +217,8 @@ class TestProcesses:
 
 class TestEnvironment:
     def test_secrets_do_not_pass(self, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-        for name in (
-            "AWS_SECRET_ACCESS_KEY",
-            "GITHUB_TOKEN",
-            "SSH_AUTH_SOCK",
-            "LD_PRELOAD",
-            "PYTHONPATH",
-            "BASH_ENV",
-        ):
-            monkeypatch.setenv(name, "" if name in ("LD_PRELOAD", "PYTHONPATH") else "secret")
+        for name in ("AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "SSH_AUTH_SOCK", "PYTHONSTARTUP", "BASH_ENV"):
+            monkeypatch.setenv(name, "secret")
         monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
         probe = "print(sorted(os.environ))"
 

@@ -248,17 +248,20 @@ class TestTerminal:
             assert screen.exit_code() == 130
 
     def test_an_interactive_shell_has_job_control(self, sandbox: Sandbox) -> None:
-        with terminal(sandbox.argv("bash", "--norc", "-i")) as screen:
+        with terminal(sandbox.argv("bash", "--norc", "--noediting", "-i")) as screen:
             screen.send("PS1='in> '\r")
             screen.expect("in> ")
             assert "no job control" not in screen.seen
-            screen.send("sleep 30\r")
-            time.sleep(0.2)
+            screen.send(
+                'sh -c \'trap "echo caught; exit" INT; echo be""gun; read x; echo went on; read x\'\r'
+            )
+            screen.expect("begun")
             screen.send("\x1a")
             screen.expect("Stopped")
-            screen.send("fg\r")
-            time.sleep(0.2)
+            screen.send("fg\r\r")
+            screen.expect("\nwent on")
             screen.send("\x03")
+            screen.expect("\ncaught")
             screen.send("exit 6\r")
             assert screen.exit_code() == 6
 
@@ -268,11 +271,11 @@ class TestTerminal:
             screen.send("PS1='out> '\r")
             screen.expect("out> ")
             screen.send(f"{run}\r")
-            screen.expect("\nready")
+            screen.expect("ready")
             screen.send("\x1a")
             screen.expect("Stopped")
             screen.send("fg >/dev/null\r")
-            screen.expect("\ndone")
+            screen.expect("done")
 
     def test_a_program_that_stops_itself_stops_hotdesk_too(self, sandbox: Sandbox) -> None:
         # As an editor does on Ctrl-Z: the key is a key, and the editor stops its process group.
@@ -283,7 +286,7 @@ class TestTerminal:
             screen.send(f"{run}\r")
             screen.expect("Stopped")
             screen.send("fg >/dev/null\r")
-            screen.expect("\nwent on")
+            screen.expect("went on")
 
     def test_the_terminal_is_the_callers_again_afterwards(self, sandbox: Sandbox) -> None:
         inner = quoted(sandbox.argv("bash", "--norc", "-i"))

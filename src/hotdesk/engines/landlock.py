@@ -29,17 +29,18 @@ def scopes_supported() -> bool:
     return abi() >= _SCOPE_ABI
 
 
-def close_scopes() -> bool:
-    """Cut this process, and all it starts, off from abstract sockets and processes made outside of it.
-
-    False, and nothing done, where the kernel cannot. Meant for a child between fork and exec.
-    """
-    libc = _libc()
+def open_scopes() -> int | None:
+    """A descriptor for `close_scopes`, None where the kernel has none of this."""
     attributes = struct.pack("=QQQ", 0, 0, _SCOPE_ABSTRACT_UNIX_SOCKET | _SCOPE_SIGNAL)
-    ruleset = libc.syscall(_CREATE_RULESET, attributes, len(attributes), 0)
-    if ruleset < 0:
-        return False
-    return not libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) and not libc.syscall(_RESTRICT_SELF, ruleset, 0)
+    ruleset: int = _libc().syscall(_CREATE_RULESET, attributes, len(attributes), 0)
+    return None if ruleset < 0 else ruleset
+
+
+def close_scopes(ruleset: int) -> None:
+    """Cut this process, and all it starts, off from abstract sockets and processes made outside of it."""
+    libc = _libc()
+    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) or libc.syscall(_RESTRICT_SELF, ruleset, 0):
+        raise OSError(0, "Landlock refused its own ruleset")
 
 
 def _libc() -> ctypes.CDLL:

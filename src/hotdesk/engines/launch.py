@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import warnings
 from typing import TYPE_CHECKING, NoReturn
 
-from hotdesk.engines.landlock import close_scopes
+from hotdesk.engines.landlock import close_scopes, open_scopes
 from hotdesk.errors import EngineError
 
 if TYPE_CHECKING:
@@ -26,18 +27,23 @@ def launch(
     `background_output` it has a session of its own, and this process is not its parent.
     """
     trouble_reader, trouble_writer = os.pipe()
-    child = os.fork()
+    scopes = open_scopes()
+    child = _fork()
     if child == 0:
         os.close(trouble_reader)
         try:
             if background_output is not None:
                 _detach(background_output)
+            if scopes is not None:
+                close_scopes(scopes)
             _become(argv, descriptors, ignored)
         except OSError as error:
             os.write(trouble_writer, f"{error.strerror}: {error.filename or argv[0]}".encode())
         finally:
             os._exit(1)
     os.close(trouble_writer)
+    if scopes is not None:
+        os.close(scopes)
     with os.fdopen(trouble_reader, "rb") as reader:
         trouble = reader.read().decode(errors="replace")
     if background_output is not None or trouble:
@@ -47,9 +53,17 @@ def launch(
     return 0 if background_output is not None else child
 
 
+def _fork() -> int:
+    # Python 3.12 warns where there are threads, lest the child waits for a lock that one of them holds; this
+    # child takes none.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
 def _detach(output: int) -> None:
     os.setsid()
-    if os.fork():
+    if _fork():
         os._exit(0)
     os.chdir("/")  # or the caller's folder could not be unmounted for as long as the desk runs
     null = os.open(os.devnull, os.O_RDONLY)
@@ -65,6 +79,5 @@ def _become(argv: Sequence[str], descriptors: Sequence[int], ignored: Iterable[s
         signal.signal(number, signal.SIG_DFL)  # Python ignores these two
     for number in ignored:
         signal.signal(number, signal.SIG_IGN)
-    close_scopes()
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.execve(argv[0], list(argv), {})  # noqa: S606

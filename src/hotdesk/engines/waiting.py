@@ -67,14 +67,15 @@ def status_documents(text: str) -> dict[str, Any]:
 
 def command_of(init: int) -> int | None:
     """The host's process id of the command below pid 1 of a sandbox, None where it is not there (yet)."""
+    return next((child for child in _children(init) if namespace_ids(child)[-1:] == [2]), None)
+
+
+def _children(pid: int) -> list[int]:
     try:
-        children = Path(f"/proc/{init}/task/{init}/children").read_text(encoding="ascii").split()
-    except OSError:
-        return None
-    for child in children:
-        if namespace_ids(int(child))[-1:] == [2]:
-            return int(child)
-    return None
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()]
+    except FileNotFoundError:  # it is gone, or the kernel was built without CONFIG_PROC_CHILDREN
+        every = (int(name) for name in os.listdir("/proc") if name.isdecimal())
+        return [child for child in every if _stat(child)[1:2] == [str(pid)]]
 
 
 def namespace_ids(pid: int) -> list[int]:
@@ -155,7 +156,7 @@ def _stop_with(child: int) -> None:
     Ctrl-Z stops us all, and we may be woken before the sandbox: then there is nothing to do.
     """
     time.sleep(0.02)
-    if _state(child) == "T":
+    if _stat(child)[:1] == ["T"]:
         os.kill(os.getpid(), signal.SIGSTOP)
 
 
@@ -176,9 +177,10 @@ def _name(pid: int) -> str:
         return "bwrap"
 
 
-def _state(pid: int) -> str:
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from the third on: state, parent …; empty where the process is gone."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return ""
-    return stat.rpartition(")")[2].split()[0]
+        return []
+    return text.rpartition(")")[2].split()
