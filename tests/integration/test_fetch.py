@@ -169,8 +169,11 @@ def test_a_disk_that_fills_up_meanwhile_is_told(small_disk: Store) -> None:
     assert raised.value.why == "No space left on device"
 
 
-def test_a_read_only_store_is_told(small_disk: Store, client: httpx2.Client) -> None:
+@pytest.mark.parametrize("begun", [False, True], ids=["new", "begun"])
+def test_a_read_only_store_is_told(small_disk: Store, client: httpx2.Client, begun: bool) -> None:
     disk = small_disk.root.parent
+    if begun:
+        (small_disk.root / "locks").mkdir(parents=True)
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
 
     with (

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import socket
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from hotdesk.errors import FetchError, GoneError, HashMismatchError
-from hotdesk.fetch.partial import Partial, mismatch
+from hotdesk.fetch.partial import Partial, mismatch, writing
 from hotdesk.indexes.http import (
     CutShortError,
     Retry,
@@ -128,7 +128,9 @@ class Transfer:
 
         `hint` is tried first, without much patience, and what goes wrong with it does not matter.
         """
-        with self._store.exclusive(f"download-{self._artifact.sha256}"):
+        with ExitStack() as held:
+            with writing(self._store.root, self._artifact.size):
+                held.enter_context(self._store.exclusive(f"download-{self._artifact.sha256}"))
             final = self._store.download(self._artifact.sha256)
             if not is_whole(final, self._artifact):
                 with Partial(self._store, self._artifact) as partial:
