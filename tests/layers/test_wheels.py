@@ -79,8 +79,9 @@ def test_an_unknown_scheme_is_refused(path: Path) -> None:
     [
         (b"#!python\nprint(1)\n", b"#!/opt/desk/bin/python\nprint(1)\n"),
         (b"#!pythonw\nprint(1)\n", b"#!/opt/desk/bin/python\nprint(1)\n"),
-        (b"#!python -u\n" + b"#" * 3_000_000, b"#!/opt/desk/bin/python -u\n" + b"#" * 3_000_000),
-        (b"#!python", b"#!/opt/desk/bin/python"),
+        (b"#!python -u\n" + b"#" * 3_000_000, b"#!/opt/desk/bin/python\n" + b"#" * 3_000_000),
+        (b"#!python3\r\nprint(1)\r\n", b"#!/opt/desk/bin/python\nprint(1)\r\n"),
+        (b"#!python", b"#!/opt/desk/bin/python\n"),
         (b"#!/bin/sh\n", b"#!/bin/sh\n"),
         (b"\x7fELF", b"\x7fELF"),
         (b"", b""),
@@ -94,6 +95,17 @@ def test_a_script_that_asks_for_the_interpreter_gets_its_path(
     assert read(wheel)["bin/run"] == installed
     assert files(wheel)["bin/run"].size == len(installed)
     assert files(wheel)["bin/run"].executable
+
+
+def test_a_script_whose_first_line_has_no_end_is_refused(path: Path) -> None:
+    assert "no end" in refusal(write_wheel(path, {f"{DATA}/scripts/run": b"#!python" * 100_000}))
+
+
+def test_empty_folders_are_kept(path: Path, tmp_path: Path) -> None:
+    wheel = write_wheel(path, {"odd/empty/": b""})
+    item = make_wheel_tree(Store(tmp_path / "store"), wheel, "0" * 64, "3.13")
+
+    assert (item / "tree" / SITE / "odd/empty").is_dir()
 
 
 def test_entry_points_become_commands(path: Path) -> None:
@@ -242,7 +254,8 @@ def test_a_record_that_lies_is_refused(path: Path, change: object, says: str) ->
 @pytest.mark.parametrize(
     "name",
     ["../evil", "a/../../evil", "/etc/evil", "a\\..\\evil", "a//b", "./a", "a\nb", "n" * 256,
-     f"{DATA}/data/../../evil", f"{DATA}/scripts/../../../evil", f"{DATA}/data/pyvenv.cfg", f"{DATA}/scripts/python3", f"{DATA}/x"],
+     f"{DATA}/data/../../evil", f"{DATA}/scripts/../../../evil", f"{DATA}/data/pyvenv.cfg",
+     f"{DATA}/scripts/python3", f"{DATA}/x"],
 )  # fmt: skip
 def test_a_member_that_would_land_elsewhere_is_refused(path: Path, name: str) -> None:
     refusal(write_wheel(path, {name: b"evil"}))

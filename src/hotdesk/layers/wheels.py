@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
+import re
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from hotdesk.layers.contents import Contents, write_contents
-from hotdesk.layers.entries import Deflated, File, safe_path, write_tree
+from hotdesk.layers.entries import Deflated, Directory, File, safe_path, write_tree
 from hotdesk.layers.wheel_metadata import (
     EntryPoint,
     Recorded,
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 PREFIX = "/opt/desk"
 INTERPRETER = f"{PREFIX}/bin/python"
 _UNRECORDED = ("RECORD", "RECORD.jws", "RECORD.p7s")
-_PLACEHOLDERS = (b"#!pythonw", b"#!python")
-_LONGEST_PLACEHOLDER = 16
+_PLACEHOLDER = b"#!python"
+_FIRST_LINE = re.compile(rb"[^\r\n]{0,4096}(\r\n|\r|\n|\Z)")
 
 
 def site_packages(python: str) -> str:
@@ -93,6 +94,9 @@ class _Wheel:
         self.rows: list[tuple[str, str, str]] = []
 
     def entries(self) -> Iterator[Entry]:
+        for directory in self.archive.directories:
+            if path := self._path(directory):
+                yield Directory(path)
         placed = [self._place(member) for member in self.archive.files]
         for file in placed:
             if file and file.member.name not in self._unrecorded:
@@ -149,22 +153,25 @@ class _Wheel:
     def _place(self, member: Member) -> _Placed | None:
         """Where a member goes; None for what gives way to something else."""
         recorded = self.record.get(member.name)
-        first, _, rest = member.name.partition("/")
-        if first != self.data:
-            if member.name == f"{self.dist_info}/INSTALLER":
-                return None
-            return _Placed(member, recorded, f"{self.site}/{member.name}", script=False)
-        scheme, _, inner = rest.partition("/")
-        script = scheme == "scripts"
-        folder = self._folder(scheme, member)
-        path = f"{folder}/{inner}".removeprefix("/")
+        if member.name == f"{self.dist_info}/INSTALLER":
+            return None
+        path = self._path(member.name)
+        script = member.name.startswith(f"{self.data}/scripts/")
+        if not path:
+            self.archive.refuse(member.name, "it is in no scheme")
         self._refuse_reserved(path)
-        if script and _wrapped_name(inner) in {command.name for command in self.commands}:
+        if script and _wrapped_name(path.removeprefix("bin/")) in {command.name for command in self.commands}:
             return None
         return _Placed(member, recorded, path, script)
 
-    def _folder(self, scheme: str, member: Member) -> str:
-        """A scheme's folder below the prefix, as in any virtual environment."""
+    def _path(self, name: str) -> str:
+        """Where a member goes below the prefix; empty for the folders of schemes themselves."""
+        first, _, rest = name.partition("/")
+        if first != self.data:
+            return f"{self.site}/{name}"
+        scheme, _, inner = rest.partition("/")
+        if not scheme:
+            return ""
         project = self.dist_info.split("-")[0]
         folders = {
             "purelib": self.site,
@@ -173,9 +180,9 @@ class _Wheel:
             "data": "",
             "headers": f"include/site/python{self.python}/{project}",
         }
-        if scheme not in folders or member.name.count("/") < 2:
-            self.archive.refuse(member.name, f"no scheme is named {scheme!r}")
-        return folders[scheme]
+        if scheme not in folders:
+            self.archive.refuse(name, f"no scheme is named {scheme!r}")
+        return f"{folders[scheme]}/{inner}".strip("/") if inner else ""
 
     def _refuse_reserved(self, path: str) -> None:
         if path in ("pyvenv.cfg", "bin/python", "bin/python3", f"bin/python{self.python}"):
@@ -209,17 +216,26 @@ class _Wheel:
     def _script(self, placed: _Placed) -> File:
         """A script whose first line asks for the interpreter gets its path; any other stays as it is."""
         plain = self._file(placed)
-        placeholder = _placeholder(plain)
-        if not placeholder:
+        if not next(plain.chunks(), b"").startswith(_PLACEHOLDER):
             return plain
-        chunks = partial(_with_interpreter, plain, placeholder)
-        digest = hashlib.sha256()
+        chunks = partial(self._with_interpreter, placed.member, plain)
+        digest, size = hashlib.sha256(), 0
         for piece in chunks():
             digest.update(piece)
-        size = plain.size - len(placeholder) + len(f"#!{INTERPRETER}")
+            size += len(piece)
         recorded = Recorded("sha256", digest.digest(), size)
         self.rows[-1] = (self._relative(plain.path), recorded.stated, str(size))
         return File(plain.path, size, chunks, executable=True, sha256=digest.hexdigest())
+
+    def _with_interpreter(self, member: Member, plain: File) -> Iterator[bytes]:
+        pieces = plain.chunks()
+        first = next(pieces)
+        line = _FIRST_LINE.match(first)
+        if not line:
+            self.archive.refuse(member.name, "the first line of a script has no end")
+        yield f"#!{INTERPRETER}\n".encode()
+        yield first[line.end() :]
+        yield from pieces
 
     def _made(self, path: str, content: bytes, *, executable: bool = False) -> File:
         file = _in_memory(path, content, executable=executable)
@@ -231,28 +247,6 @@ class _Wheel:
 def _in_memory(path: str, content: bytes, *, executable: bool = False) -> File:
     digest = hashlib.sha256(content).hexdigest()
     return File(path, len(content), lambda: iter((content,)), executable=executable, sha256=digest)
-
-
-def _placeholder(script: File) -> bytes:
-    start = b""
-    for piece in script.chunks():
-        start += piece
-        if len(start) >= _LONGEST_PLACEHOLDER:
-            break
-    return next((placeholder for placeholder in _PLACEHOLDERS if start.startswith(placeholder)), b"")
-
-
-def _with_interpreter(script: File, placeholder: bytes) -> Iterator[bytes]:
-    pending = b""
-    replaced = False
-    for piece in script.chunks():
-        if replaced:
-            yield piece
-            continue
-        pending += piece
-        if len(pending) >= len(placeholder):
-            yield f"#!{INTERPRETER}".encode() + pending[len(placeholder) :]
-            replaced = True
 
 
 def _wrapped_name(script: str) -> str:
