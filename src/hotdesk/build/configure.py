@@ -142,7 +142,8 @@ def _script(packages: Sequence[Unpacked]) -> str:
     order = [named[name] for name in _FIRST if name in named]
     order += [package for name, package in sorted(named.items()) if name not in _FIRST]
     first = " ".join(name for name in _FIRST if name in named)
-    dpkg = "dpkg --force-unsafe-io --force-not-root"
+    # The first error is the last thing said, and what is wrong.
+    dpkg = "dpkg --force-unsafe-io --force-not-root --abort-after=1"
     lines = [
         "umask 022",
         f"echo '{_STARTED}'",
