@@ -189,11 +189,24 @@ def _unreadable(path: Path, error: Exception) -> LockError:
 
 
 def write_lock(lock: Lock, path: Path) -> None:
-    """Replace the lock at `path` in one step: a reader sees the old one or the new one."""
+    """Replace the lock at `path`."""
+    write_file(path, format_lock(lock))
+
+
+def write_file(path: Path, text: str) -> None:
+    """Replace a file in one step: a reader sees the old one or the new one, its mode stays."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        partial.write_text(format_lock(lock), encoding="utf-8", newline="\n")
+        partial.write_bytes(text.encode())
+        if path.exists():
+            partial.chmod(path.stat().st_mode & 0o777)
         partial.replace(path)
+    except OSError as error:
+        raise LockError(
+            f"`{path.name}` cannot be written in {path.parent}",
+            why=f"{error.strerror}",
+            hint="mend the folder's permissions, or free some space",
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
 

@@ -11,6 +11,7 @@ and `hotdesk.build.background` adds it.
 from __future__ import annotations
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -154,7 +155,7 @@ class _Making:
         wheels = [package for package in self.locked.pypi if package.artifact.sha256 in self.files]
         size = sum(package.artifact.size for package in wheels)
         with (
-            self.progress.task("unpacking packages", size, "bytes") as task,
+            self.progress.task("unpacking packages", size, "bytes") if wheels else nullcontext(None) as task,
             ThreadPoolExecutor(1, "system") as system_thread,
             ThreadPoolExecutor(_UNPACKERS, "wheel") as unpackers,
         ):
@@ -208,9 +209,10 @@ class _Making:
             self.progress,
         )
 
-    def _unpack(self, package: PythonPackage, task: Task) -> None:
+    def _unpack(self, package: PythonPackage, task: Task | None) -> None:
         self._make_wheel_tree(package, self.files[package.artifact.sha256].result())
-        task.advance(package.artifact.size)
+        if task:
+            task.advance(package.artifact.size)
 
     def _build_sdists(self, system: Future[Path]) -> None:
         from hotdesk.build.sdist import Workshop, built_wheel

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +16,7 @@ if TYPE_CHECKING:
 
     from hotdesk.lock import Lock
     from hotdesk.project import Project
+    from hotdesk.resolve.locking import Locking
 
 
 @click.command(
@@ -111,23 +110,58 @@ def _check(project: Project, as_json: bool) -> None:
     sys.exit(1 if stale else 0)
 
 
-def lock_project(project: Project, *, upgrade: bool | tuple[str, ...] = False, as_json: bool = False) -> None:
-    """Resolve, write the lock and say what changed."""
-    from hotdesk.lock import read_lock, write_lock
+def lock_project(
+    project: Project,
+    *,
+    text: str | None = None,
+    upgrade: bool | tuple[str, ...] = False,
+    as_json: bool = False,
+) -> None:
+    """Resolve, write the lock and say what changed; with `text`, an edited spec is written too.
+
+    Nothing is written before everything is resolved.
+    """
+    from hotdesk.build.root import make_base_system
+    from hotdesk.fetch import remember
+    from hotdesk.lock import read_lock, write_file, write_lock
     from hotdesk.resolve.locking import make_lock
+    from hotdesk.spec import parse_spec
     from hotdesk.store import Store, default_store_path
 
     previous = read_lock(project.lock_path) if project.lock_path.exists() else None
+    spec = project.spec if text is None else parse_spec(text)
     store = Store(default_store_path())
     with show_progress() as progress, store.in_use():
-        locking = make_lock(project.spec, previous, store=store, progress=progress, upgrade=upgrade)
-        write_lock(locking.lock, project.lock_path)
+        locking = make_lock(
+            spec,
+            previous,
+            store=store,
+            progress=progress,
+            upgrade=upgrade,
+            base_system=lambda packages, snapshot: make_base_system(
+                store, packages, snapshot, progress=progress
+            ),
+        )
+    for artifact, url in locking.places:
+        remember(store, artifact, url)
+    if text is not None:
+        write_file(project.spec_path, text)
+    write_lock(locking.lock, project.lock_path)
+    _report(project, previous, locking, as_json)
+
+
+def _report(project: Project, previous: Lock | None, locking: Locking, as_json: bool) -> None:
     changes = _changes(previous, locking.lock)
     if as_json:
         print_json({"lock": str(project.lock_path), "changes": changes, "notes": list(locking.notes)})
         return
     for note in locking.notes:
         click.echo(note, err=True)
+    if previous is None:
+        for name, platform in locking.lock.platforms.items():
+            click.echo(f"{name}: {len(platform.debian)} Debian and {len(platform.pypi)} Python packages")
+        click.echo(f"wrote {project.lock_path.name}")
+        return
     for change in changes:
         click.echo(f"  {change}")
     if not changes:
@@ -194,22 +228,9 @@ def remove_command(names: tuple[str, ...], debian: bool, variant: str | None, as
 
 
 def _edit_and_lock(edit: Callable[[str], str], as_json: bool) -> None:
-    """Change the spec and lock it; where it cannot be locked, the spec stays as it was."""
     from hotdesk.project import find_project
+    from hotdesk.spec import decode_spec
 
     project = find_project(Path.cwd())
-    before = project.spec_path.read_bytes()
-    after = edit(before.decode("utf-8")).encode("utf-8")
-    _replace(project.spec_path, after)
-    try:
-        lock_project(find_project(Path.cwd()), as_json=as_json)
-    except BaseException:
-        _replace(project.spec_path, before)
-        raise
-
-
-def _replace(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_bytes(content)
-    shutil.copymode(path, partial)
-    partial.replace(path)
+    text = edit(decode_spec(project.spec_path.read_bytes()))
+    lock_project(project, text=text, as_json=as_json)

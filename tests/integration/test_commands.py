@@ -1,0 +1,246 @@
+"""Whole commands on real packages, from an empty folder to a removed desk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.support.commandline import Hotdesk
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.locked_index import LockedIndex
+
+pytestmark = pytest.mark.integration
+
+
+def test_a_package_is_added_and_imported_and_removed(jupyter: Hotdesk, tmp_path: Path):
+    desk = _copy(jupyter, tmp_path)
+    spec = desk.folder / "hotdesk.toml"
+    spec.write_text(spec.read_text().replace("[packages]", "# what we all need\n[packages]"))
+    assert desk.try_("run", "--", "python", "-c", "import tabulate").returncode == 1
+
+    added = desk.run("add", "tabulate")
+    imported = desk.run("run", "--", "python", "-c", "import tabulate; print(tabulate.__file__)")
+    desk.run("remove", "tabulate")
+
+    assert "+ tabulate" in added
+    assert imported.strip().startswith("/opt/desk/lib/python3.13/site-packages/tabulate")
+    assert "# what we all need" in spec.read_text()
+    assert desk.try_("run", "--", "python", "-c", "import tabulate").returncode == 1
+
+
+def test_a_package_that_does_not_exist_changes_nothing(jupyter: Hotdesk, tmp_path: Path):
+    desk = _copy(jupyter, tmp_path)
+    before = {path.name: path.read_bytes() for path in desk.folder.iterdir()}
+
+    refused = desk.try_("add", "there-is-no-such-package-anywhere")
+
+    assert refused.returncode == 1
+    assert "there-is-no-such-package-anywhere" in refused.stderr
+    assert {path.name: path.read_bytes() for path in desk.folder.iterdir()} == before
+
+
+def test_a_stale_lock_is_refused_with_what_changed(jupyter: Hotdesk, tmp_path: Path):
+    desk = _copy(jupyter, tmp_path)
+    spec = desk.folder / "hotdesk.toml"
+    spec.write_text(spec.read_text().replace('"jupyterlab"', '"jupyterlab", "attrs"'))
+
+    up, check = desk.try_("up"), desk.try_("lock", "--check")
+
+    assert (up.returncode, check.returncode) == (1, 1)
+    assert "`attrs` was added to `[packages] pypi`" in up.stderr
+    assert "run `hotdesk lock`" in up.stderr
+
+
+def test_blanks_and_line_ends_do_not_make_a_lock_stale(jupyter: Hotdesk, tmp_path: Path):
+    desk = _copy(jupyter, tmp_path)
+    spec = desk.folder / "hotdesk.toml"
+    spec.write_bytes(spec.read_bytes().replace(b"\n", b"\r\n").replace(b" = ", b"   =  "))
+
+    desk.run("lock", "--check")
+
+
+def test_the_life_of_a_desk(jupyter: Hotdesk, tmp_path: Path):
+    desk = _copy(jupyter, tmp_path)
+    opened = desk.json("up", "--name", "life")
+    again = desk.json("up", "--name", "life")
+    try:
+        assert (opened["already"], again["already"]) == (False, True)
+        assert opened["url"] == again["url"]
+        assert _status(opened["url"]) == 200
+        assert desk.run("url", "life").strip() == opened["url"]
+        assert [(row["name"], row["state"]) for row in desk.json("ls")] == [("life", "running")]
+        assert "is running at" in desk.run("logs", "life")
+        assert desk.try_("rm", "life").returncode == 1
+        assert opened["url"].partition("token=")[2] not in _process_list()
+    finally:
+        desk.run("stop", "life")
+    assert desk.json("ls")[0]["state"] == "stopped"
+    with pytest.raises(urllib.error.URLError):
+        _status(opened["url"])
+
+    (desk.folder / "hotdesk.toml").unlink()  # the desk keeps what it was opened with
+    started = desk.json("start", "life", "--offline")
+    assert _status(started["url"]) == 200
+    desk.run("stop", "life")
+    desk.run("rm", "life")
+
+    assert desk.json("ls") == []
+    assert (desk.folder / "hotdesk.lock").exists()
+
+
+def test_a_crashed_desk_shows_as_such_with_the_end_of_its_log(jupyter: Hotdesk, tmp_path: Path):
+    desk = _copy(jupyter, tmp_path)
+    url = desk.json("up", "--name", "crash")["url"]
+    request = urllib.request.Request(
+        url.replace("/lab?", "/api/terminals?"), method="POST"
+    )  # a terminal, from which Jupyter is killed, as the kernel does where memory runs out
+    with urllib.request.urlopen(request, timeout=20) as response:
+        assert response.status == 200
+    pids = subprocess.run(
+        ["pgrep", "-f", f"ServerApp.port={url.split(':')[2].split('/')[0]}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    for pid in pids.stdout.split():
+        if "jupyter" in _command_line(pid):
+            os.kill(int(pid), 9)
+    deadline = time.monotonic() + 20
+    while (row := desk.json("ls")[0])["state"] == "running" and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+    listed = desk.try_("ls")
+
+    assert row["state"] == "crashed"
+    assert "crash crashed; its log ends:" in listed.stderr
+    desk.run("rm", "crash")
+
+
+def test_what_is_in_the_store_needs_no_network(jupyter: Hotdesk, tmp_path: Path):
+    desk = _copy(jupyter, tmp_path)
+    nowhere = Hotdesk(
+        desk.folder, desk.store, desk.data, dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
+    )
+
+    assert nowhere.run("run", "--offline", "--", "echo", "here").strip() == "here"
+
+
+def test_offline_with_an_empty_store_names_what_is_missing(jupyter: Hotdesk, tmp_path: Path):
+    desk = Hotdesk(jupyter.folder, tmp_path / "store", tmp_path / "data")
+
+    refused = desk.try_("up", "--offline")
+
+    assert refused.returncode == 1
+    assert "jupyterlab" in refused.stderr
+    assert "hint:" in refused.stderr
+
+
+def test_without_network_the_error_says_so(jupyter: Hotdesk, tmp_path: Path):
+    proxies = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
+    desk = Hotdesk(jupyter.folder, tmp_path / "store", tmp_path / "data", proxies)
+
+    refused = desk.try_("up", timeout=120)
+
+    assert refused.returncode == 1
+    assert "hint:" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_corrupt_store_is_found_repaired_and_filled_again(
+    jupyter: Hotdesk, jupyter_index: LockedIndex, tmp_path: Path
+):
+    with jupyter_index.running() as addresses:
+        desk = Hotdesk(jupyter.folder, tmp_path / "store", tmp_path / "data", addresses)
+        desk.run("run", "--", "true")
+        victim = next(
+            (desk.store / "items" / "wheel").glob(
+                "*/tree/lib/python3.13/site-packages/jupyterlab/__init__.py"
+            )
+        )
+        victim.write_text("raise SystemExit('corrupt')\n")
+
+        found = desk.try_("cache", "verify")
+        repaired = desk.try_("cache", "verify", "--repair")
+        desk.run("run", "--", "python", "-c", "import jupyterlab")
+
+    assert found.returncode == 1
+    assert "jupyterlab/__init__.py" in found.stdout
+    assert repaired.returncode == 0
+    assert desk.json("cache", "verify")["problems"] == []
+
+
+def test_garbage_collection_keeps_what_a_lock_or_a_desk_needs(
+    jupyter: Hotdesk, jupyter_index: LockedIndex, tmp_path: Path
+):
+    with jupyter_index.running() as addresses:
+        desk = Hotdesk(tmp_path / "project", tmp_path / "store", tmp_path / "data", addresses)
+        shutil.copytree(jupyter.folder, desk.folder)
+        desk.run("up", "--name", "kept")
+        desk.run("stop", "kept")
+        shutil.rmtree(desk.folder)
+        desk.folder.mkdir()
+
+        desk.run("cache", "gc")
+        desk.run("start", "kept", "--offline")
+        desk.run("stop", "kept")
+        desk.run("rm", "kept")
+        freed = desk.json("cache", "gc")["freed"]
+
+    assert freed > 100_000_000
+    assert list((desk.store / "downloads").iterdir()) == []
+    assert [path for kind in (desk.store / "items").iterdir() for path in kind.iterdir()] == []
+
+
+def test_exit_codes_and_output_are_the_commands_own(jupyter: Hotdesk):
+    done = jupyter.try_("run", "--", "sh", "-c", "echo out; echo err >&2; exit 7")
+
+    assert (done.returncode, done.stdout, done.stderr) == (7, "out\n", "err\n")
+
+
+def test_bookworm_with_python_3_11_works_as_well(tmp_path: Path):
+    desk = Hotdesk(tmp_path / "project", tmp_path / "store", tmp_path / "data")
+    desk.folder.mkdir()
+    (desk.folder / "hotdesk.toml").write_text(
+        '[desk]\nname = "old"\npython = "3.11"\nbase = "debian:bookworm"\nplatforms = ["linux/amd64"]\n'
+        '[packages]\npypi = ["numpy", "six"]\n'
+    )
+
+    desk.run("lock")
+    printed = desk.run(
+        "run", "--", "python", "-c", "import numpy, sys; print(sys.version_info[:2], sys.prefix)"
+    )
+
+    assert printed.strip() == "(3, 11) /opt/desk"
+    assert sys.version_info[:2] >= (3, 11)
+
+
+def _copy(desk: Hotdesk, tmp_path: Path) -> Hotdesk:
+    """The same project and store, another folder and other desks."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    for name in ("hotdesk.toml", "hotdesk.lock"):
+        shutil.copy(desk.folder / name, folder)
+    return Hotdesk(folder, desk.store, tmp_path / "data")
+
+
+def _status(url: str) -> int:
+    with urllib.request.urlopen(url, timeout=20) as response:
+        return int(response.status)
+
+
+def _process_list() -> str:
+    return subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+
+
+def _command_line(pid: str) -> str:
+    return subprocess.run(["ps", "-o", "args=", pid], capture_output=True, text=True, check=False).stdout

@@ -1,0 +1,97 @@
+"""Chromium, headless, driven through its own driver: what a person would do in JupyterLab."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from selenium.webdriver import Chrome
+
+_OPTIONS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1400,1000",
+)
+
+
+class Browser:
+    def __init__(self, driver: Chrome) -> None:
+        self.driver = driver
+
+    def open(self, url: str) -> None:
+        self.driver.get(url)
+
+    def address(self) -> str:
+        return self.driver.current_url
+
+    def new_notebook(self) -> None:
+        self._click('.jp-LauncherCard[data-category="Notebook"]')
+        self._find(".jp-Notebook .jp-Cell .cm-content")
+        # A cell typed before the kernel is there is lost.
+        self._wait(lambda: "Idle" in self.driver.find_element("css selector", "body").text, 60)
+
+    def run_cell(self, source: str) -> None:
+        """Type `source` into the first cell and run it."""
+        from selenium.webdriver.common.keys import Keys
+
+        self._click(".jp-Notebook .jp-Cell .cm-content")
+        # The editor closes brackets and indents by itself: paste instead of typing.
+        self.driver.execute_cdp_cmd("Input.insertText", {"text": source})
+        self.driver.switch_to.active_element.send_keys(Keys.SHIFT, Keys.ENTER)
+
+    def wait_for_output(self, text: str, seconds: float) -> str:
+        def outputs() -> str:
+            found = self.driver.find_elements("css selector", ".jp-OutputArea-output")
+            return "\n".join(element.text for element in found)
+
+        self._wait(lambda: text in outputs() or "Traceback" in outputs(), seconds)
+        return outputs()
+
+    def screenshot(self, path: Path) -> None:
+        self.driver.save_screenshot(str(path))
+
+    def _find(self, selector: str) -> None:
+        self._wait(lambda: bool(self.driver.find_elements("css selector", selector)), 60)
+
+    def _click(self, selector: str) -> None:
+        from selenium.webdriver.support.expected_conditions import element_to_be_clickable
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        WebDriverWait(self.driver, 60).until(element_to_be_clickable(("css selector", selector))).click()
+
+    def _wait(self, condition: object, seconds: float) -> None:
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        WebDriverWait(self.driver, seconds).until(lambda _: condition())  # type: ignore[operator]
+
+
+@contextmanager
+def open_browser() -> Iterator[Browser]:
+    """A fresh Chromium; skips by name where there is none."""
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and driver):
+        pytest.skip("this host has no chromium with chromedriver")
+    from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+
+    options = ChromeOptions()
+    options.binary_location = chromium
+    for option in _OPTIONS:
+        options.add_argument(option)
+    browser = Chrome(options=options, service=ChromeService(driver))
+    try:
+        yield Browser(browser)
+    finally:
+        browser.quit()
