@@ -136,7 +136,8 @@ class _Solver:
 
     def solve(self, names: Iterable[str]) -> list[_Problem]:
         """Choose packages; what remains unsolved is returned."""
-        requested = list(dict.fromkeys(names))
+        # apt's order, which is not the user's: what one request brings may serve the next.
+        requested = sorted(set(names), key=lambda name: (self.universe.first_mention(name), name))
         self.protected.update(requested)
         for name in requested:
             if candidate := self._candidate(name):

@@ -18,9 +18,9 @@ Operator = Literal["<<", "<=", "=", ">=", ">>"]
 _RELATION = re.compile(
     r"\s*(?P<name>[A-Za-z0-9][A-Za-z0-9+.-]*)"
     r"(?::(?P<architecture>[a-z0-9-]+))?"
-    r"(?:\s*\(\s*(?P<operator><<|<=|=|>=|>>|<|>)\s*(?P<version>[^\s()]+)\s*\))?\s*"
+    r"(?:\s*\(\s*(?P<operator><<|<=|=|>=|>>|<|>)\s*(?P<version>[A-Za-z0-9][A-Za-z0-9.+~:-]*)\s*\))?\s*"
 )
-_VERSION = re.compile(r"(?:(?P<epoch>[0-9]+):)?(?P<rest>[A-Za-z0-9.+~:-]+)")
+_VERSION = re.compile(r"(?:(?P<epoch>[0-9]+):)?(?P<rest>[A-Za-z0-9][A-Za-z0-9.+~-]*)")
 _ACCEPTED: dict[Operator, tuple[int, ...]] = {"<<": (-1,), "<=": (-1, 0), "=": (0,), ">=": (0, 1), ">>": (1,)}
 # Policy 7.1: the single signs are old spellings of the inclusive ones.
 _OPERATORS: dict[str, Operator] = {
