@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 _PASSED = frozenset(
     {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "UV_INDEX_STRATEGY", "UV_INSECURE_HOST",
-     "UV_NO_INDEX", "UV_EXCLUDE_NEWER", "UV_PRERELEASE", "UV_HTTP_TIMEOUT", "SSL_CERT_DIR"}
+     "UV_EXCLUDE_NEWER", "UV_PRERELEASE", "UV_HTTP_TIMEOUT", "SSL_CERT_DIR"}
 )  # fmt: skip
 
 
@@ -204,6 +204,7 @@ class SdistBuilder:
         with self._store.scratch() as scratch:
             (scratch / "cache").mkdir()
             environment, mounts = _network_settings(self._uv.environment)
+            no_index = [] if "UV_DEFAULT_INDEX" in environment else ["--no-index"]
             environment = with_find_links(environment, question.find_links)
             mounts += [os.fspath(folder) for folder in question.find_links]
 
@@ -224,7 +225,7 @@ class SdistBuilder:
                     options += ["--ro-bind", os.fspath(Path(bundle).resolve()), "/run/authorities.pem"]
                 done = run_bwrap(
                     [*options, *_name_resolution(), "--chdir", "/run/question"],
-                    ["/run/uv", *arguments, "--no-config", "--cache-dir", "/build/cache"],
+                    ["/run/uv", *arguments, *no_index, "--no-config", "--cache-dir", "/build/cache"],
                     seccomp=protect_host(),
                     environment={
                         **build_environment(),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _NOT_PASSED = frozenset(
     {"UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_WORKING_DIR", "UV_PROJECT", "UV_PYTHON_DOWNLOADS", "VIRTUAL_ENV"}
 )
+_TRUE = ("1", "true", "yes", "on", "y", "t")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +87,11 @@ class Uv:
     def compile(self, question: Question, target: Target) -> list[Choice] | NoSolution:
         """The packages that answer `question`; `FetchError` where an index does not answer."""
         environment = with_find_links(self.environment, question.find_links)
+        # uv has the option only; the variable is how pip's setting gets here.
+        no_index = ["--no-index"] if environment.get("UV_NO_INDEX", "").lower() in _TRUE else []
 
         def run(arguments: Sequence[str], folder: Path) -> tuple[int, bytes]:
-            argv = [find_uv_bin(), *arguments, "--cache-dir", os.fspath(self.cache)]
+            argv = [find_uv_bin(), *arguments, *no_index, "--cache-dir", os.fspath(self.cache)]
             done = subprocess.run(argv, cwd=folder, env=environment, capture_output=True, check=False)
             return done.returncode, done.stderr
 

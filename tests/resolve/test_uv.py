@@ -1,0 +1,133 @@
+"""uv's answers and failures, as hotdesk understands them; uv runs for real, on a folder of tiny wheels."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.resolve.index_folder import add_wheel, settings_for
+
+from hotdesk.errors import FetchError
+from hotdesk.resolve.uv import NoSolution, Question, Uv, compile_arguments, tidy
+from hotdesk.resolve.wheels import Target
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TARGET = Target("linux/amd64", "debian:trixie")
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Path:
+    folder = tmp_path / "index"
+    folder.mkdir()
+    return folder
+
+
+def uv_for(index: Path) -> Uv:
+    return Uv(index.parent / "cache", settings_for(index))
+
+
+def test_the_answer_has_each_package_with_hash_and_address(index: Path) -> None:
+    add_wheel(index, "top", "2.0", "below>=1")
+    add_wheel(index, "below", "1.5")
+
+    answer = uv_for(index).compile(Question(["top"]), TARGET)
+
+    assert isinstance(answer, list)
+    assert [(choice.name, choice.version) for choice in answer] == [("below", "1.5"), ("top", "2.0")]
+    (offer,) = answer[1].wheels
+    assert offer.file == "top-2.0-py3-none-any.whl"
+    assert offer.url.startswith("file://")
+    assert offer.sha256
+    assert len(offer.sha256) == 64
+
+
+def test_markers_are_those_of_the_desk(index: Path) -> None:
+    add_wheel(
+        index,
+        "top",
+        "1.0",
+        'new; python_full_version >= "3.13.5"',
+        'old; python_version < "3.13"',
+        'windows; sys_platform == "win32"',
+        'arm; platform_machine == "aarch64"',
+    )
+    for name in ("new", "old", "windows", "arm"):
+        add_wheel(index, name, "1.0")
+
+    def names(target: Target) -> set[str]:
+        answer = uv_for(index).compile(Question(["top"]), target)
+        assert isinstance(answer, list)
+        return {choice.name for choice in answer}
+
+    assert names(TARGET) == {"top", "new"}
+    assert names(Target("linux/arm64", "debian:bookworm")) == {"top", "old", "arm"}
+
+
+def test_a_package_that_does_not_exist_has_no_solution(index: Path) -> None:
+    answer = uv_for(index).compile(Question(["nowhere"]), TARGET)
+
+    assert isinstance(answer, NoSolution)
+    assert "nowhere was not found" in answer.explanation
+    assert answer.without_wheels == ()
+
+
+def test_a_package_with_wheels_for_another_platform_only_is_named(index: Path) -> None:
+    add_wheel(index, "compiled", "1.0", tag="cp313-cp313-win_amd64")
+
+    answer = uv_for(index).compile(Question(["compiled"]), TARGET)
+
+    assert isinstance(answer, NoSolution)
+    assert answer.without_wheels == ("compiled",)
+
+
+def test_settings_of_the_current_project_do_not_leak_in(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_wheel(index, "top", "1.0")
+    (index.parent / "uv.toml").write_text(
+        'find-links = ["nowhere"]\nno-index = false\nconstraint-dependencies = 3'
+    )
+    monkeypatch.chdir(index.parent)
+    environment = {key: value for key, value in settings_for(index).items() if key != "UV_NO_CONFIG"}
+
+    answer = Uv(index.parent / "cache", environment).compile(Question(["top"]), TARGET)
+
+    assert isinstance(answer, list)
+
+
+def test_an_index_that_does_not_answer_is_no_missing_package(index: Path) -> None:
+    environment = {
+        **settings_for(index), "UV_NO_INDEX": "0", "UV_DEFAULT_INDEX": "http://127.0.0.1:9/simple",
+        "UV_HTTP_RETRIES": "0", "NO_PROXY": "127.0.0.1",
+    }  # fmt: skip
+
+    with pytest.raises(FetchError, match="does not answer") as caught:
+        Uv(index.parent / "cache", environment).compile(Question(["top"]), TARGET)
+
+    assert "127.0.0.1:9" in caught.value.why
+
+
+def test_uv_is_told_which_interpreter_to_ask_or_it_would_download_one() -> None:
+    arguments = compile_arguments(Question([]), TARGET, "/usr/bin/python3")
+
+    assert arguments[arguments.index("--python") + 1] == "/usr/bin/python3"
+    assert "--no-python-downloads" in arguments
+    assert arguments[arguments.index("--python-version") + 1] == "3.13.5"
+    assert arguments[arguments.index("--python-platform") + 1] == "x86_64-manylinux_2_40"
+
+
+def test_only_packages_without_wheels_may_be_taken_as_source() -> None:
+    arguments = compile_arguments(Question([], from_source=["moviepy"]), TARGET, "python")
+
+    assert arguments[arguments.index("--only-binary") + 1] == ":all:"
+    assert arguments[arguments.index("--no-binary") + 1] == "moviepy"
+
+
+def test_an_explanation_has_none_of_uvs_frame() -> None:
+    said = (
+        "error: No solution found when resolving dependencies\n"
+        "  cause: Because a==1 depends on b<2 and you require b>2, we can conclude that your requirements are"
+        " unsatisfiable.\n\nhint: Something about flags of uv\n"
+    )
+
+    assert tidy(said) == "Because a==1 depends on b<2 and you require b>2, this cannot be."
