@@ -261,7 +261,7 @@ class TestTerminal:
             screen.send("fg\r\r")
             screen.expect("\nwent on")
             screen.send("\x03")
-            screen.expect("\ncaught")
+            screen.expect("caught")
             screen.send("exit 6\r")
             assert screen.exit_code() == 6
 
