@@ -140,7 +140,7 @@ def _step(workshop: Workshop, folder: Path, name: str, step: str) -> list[str]:
     )
     result = folder / "out" / "result.json"
     if done.returncode or not result.is_file():
-        raise _failed(name, workshop, done.stdout)
+        raise build_failure(name, workshop.label, done.stdout.decode(errors="replace"))
     said = json.loads(result.read_text(encoding="utf-8"))
     return [str(item) for item in said]
 
@@ -170,13 +170,13 @@ def build_environment() -> dict[str, str]:
     }
 
 
-def _failed(name: str, workshop: Workshop, log: bytes) -> BuildRequiredError:
-    text = log.decode(errors="replace")
-    lines = [line.rstrip() for line in text.splitlines() if line.strip() and "warning:" not in line]
+def build_failure(name: str, label: str, log: str) -> BuildRequiredError:
+    """What a user needs to know about a failed build: the end of its log, and the cure it hints at."""
+    lines = [line.rstrip() for line in log.splitlines() if line.strip() and "warning:" not in line]
     return BuildRequiredError(
-        f"`{name}` has no wheel for {workshop.label}, and building it there failed",
+        f"`{name}` has no wheel for {label}, and building it there failed",
         why="\n".join(lines[-_LINES_OF_LOG:]),
-        hint=_cure(text),
+        hint=_cure(log),
     )
 
 
