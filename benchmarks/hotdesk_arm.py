@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 import tomllib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,13 +96,16 @@ class Hotdesk:
         self.run("stop", name)
 
     def remove_all(self) -> None:
-        """Stop every desk and remove everything, also after a failure."""
+        """Stop every desk, end what works in the background, and remove everything; also after a failure."""
         if not self._folder.exists():
             return
         subprocess.run(
             [self.program(), "stop", "--all"], env=self.environment, cwd=self.project,
             capture_output=True, check=False,
         )  # fmt: skip
+        for process in self._working():
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGTERM)
         self.wait_until_idle()
         remove_tree(self._folder)
 
@@ -109,7 +113,7 @@ class Hotdesk:
         """A spec with these packages alone."""
         self._write_toml(
             {
-                "desk": {"name": "benchmark", "python": python, "base": base},
+                "desk": {"name": "benchmark", "python": python, "base": base, "platforms": [host_platform()]},
                 "packages": {"pypi": list(pypi)},
             }
         )
@@ -118,7 +122,7 @@ class Hotdesk:
         """The template's `VARIANT` on another release, locked."""
         spec = read_template(TEMPLATE).spec_path.read_text(encoding="utf-8")
         wanted: dict[str, Any] = tomllib.loads(spec)
-        wanted["desk"].update({"base": base, "python": python})
+        wanted["desk"].update({"base": base, "python": python, "platforms": [host_platform()]})
         wanted["variants"] = {VARIANT: wanted["variants"][VARIANT]}
         if base == "debian:bookworm":  # before libraries were renamed for 64-bit time
             names = wanted["packages"]["debian"]
@@ -148,20 +152,19 @@ class Hotdesk:
     def wait_until_idle(self, limit: float = 600.0) -> float:
         """Wait until hotdesk does nothing in the background any more; the seconds it took."""
         started = time.monotonic()
-        while self._is_working():
+        while self._working():
             if time.monotonic() - started > limit:
                 raise BenchmarkError(f"hotdesk has worked in the background for {limit:.0f} s")
             time.sleep(0.1)
         return time.monotonic() - started
 
-    def _is_working(self) -> bool:
+    def _working(self) -> list[int]:
+        found = []
         for process in Path("/proc").glob("[0-9]*"):
-            try:
+            with suppress(OSError):  # it ended meanwhile
                 if self.is_mine(process):
-                    return True
-            except OSError:
-                continue  # it ended meanwhile
-        return False
+                    found.append(int(process.name))
+        return found
 
     def is_mine(self, process: Path) -> bool:
         """Whether `process`, a folder of /proc, is this hotdesk's own Python: not uv, not the desk inside.
@@ -175,7 +178,7 @@ class Hotdesk:
 
 
 def _token(printed: str, port: int) -> str:
-    found = re.search(rf"http://[^\s/]+:{port}/\S*[?&]token=(\w+)", printed)
+    found = re.search(rf"http://[^\s/]+:{port}/\S*[?&]token=([\w-]+)", printed)
     if not found:
         raise BenchmarkError(f"hotdesk up printed no URL with port {port} and a token:\n{printed[-2000:]}")
     return found[1]

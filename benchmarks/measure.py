@@ -153,6 +153,7 @@ class PeakMemory:
             seen = [self._memory_of(process) for process in Path("/proc").glob("[0-9]*")]
             self.together = max(self.together, sum(now for now, _ in seen))
             self.largest = max(self.largest, *(peak for _, peak in seen))
+            self.together = max(self.together, self.largest)
 
     def _memory_of(self, process: Path) -> tuple[int, int]:
         try:
