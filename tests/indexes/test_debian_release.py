@@ -19,7 +19,6 @@ from hotdesk.store import Store
 if TYPE_CHECKING:
     from pathlib import Path
 
-PACKAGES = b"Package: hello\nVersion: 1\n\n"
 KEY = Tsk.generate("Archive of the tests <archive@example.org>")
 KEYRING = bytes(KEY.extract_certificate())
 ARCHIVES = DebianArchives(
@@ -32,11 +31,15 @@ SUITES = {
 }
 
 
+def packages_of(suite: str) -> bytes:
+    return f"Package: hello\nVersion: 1~{suite}\n\n".encode()
+
+
 def signed(text: str, key: Tsk = KEY) -> bytes:
     return sign(key.signer(), text.encode(), mode=SignatureMode.CLEAR)
 
 
-def release_text(suite: str, packages: bytes = PACKAGES, *, extra: str = "", day: int = 1) -> str:
+def release_text(suite: str, packages: bytes = b"", *, extra: str = "", day: int = 1) -> str:
     packed = lzma.compress(packages)
     lines = "".join(
         f" {hashlib.sha256(content).hexdigest()} {len(content)} main/binary-amd64/{name}\n"
@@ -56,12 +59,12 @@ class Mirror:
     asked: list[str] = field(default_factory=list)
 
     @classmethod
-    def with_release(cls, packages: bytes = PACKAGES, extra: str = "") -> Mirror:
+    def with_release(cls, extra: str = "") -> Mirror:
         mirror = cls()
         for day, (path, suite) in enumerate(SUITES.items(), start=1):
-            text = release_text(suite, packages, extra=extra, day=day)
+            text = release_text(suite, packages_of(suite), extra=extra, day=day)
             mirror.files[f"/{path}/InRelease"] = signed(text)
-            mirror.files[f"/{path}/main/binary-amd64/Packages.xz"] = lzma.compress(packages)
+            mirror.files[f"/{path}/main/binary-amd64/Packages.xz"] = lzma.compress(packages_of(suite))
         return mirror
 
     def answer(self, request: httpx2.Request) -> httpx2.Response:
@@ -83,7 +86,7 @@ def test_indexes_arrive_unpacked_with_the_newest_date(tmp_path: Path) -> None:
         ("debian", "trixie-updates"),
         ("debian-security", "trixie-security"),
     ]
-    assert all(file.path.read_bytes() == PACKAGES for file in indexes.packages)
+    assert all(file.path.read_bytes() == packages_of(file.suite) for file in indexes.packages)
 
 
 def test_a_second_reading_asks_for_the_signed_files_only(tmp_path: Path) -> None:
@@ -100,10 +103,10 @@ def test_by_hash_is_preferred_and_the_plain_address_is_the_way_back(tmp_path: Pa
 
     mirror.fetch(tmp_path)
 
-    digest = hashlib.sha256(lzma.compress(PACKAGES)).hexdigest()
-    asked = [path for path in mirror.asked if "binary-amd64" in path]
-    assert asked[0].endswith(f"/main/binary-amd64/by-hash/SHA256/{digest}")
-    assert asked[1].endswith("/main/binary-amd64/Packages.xz")
+    digest = hashlib.sha256(lzma.compress(packages_of("trixie"))).hexdigest()
+    folder = "/debian/dists/trixie/main/binary-amd64"
+    asked = [path for path in mirror.asked if path.startswith(folder)]
+    assert asked == [f"{folder}/by-hash/SHA256/{digest}", f"{folder}/Packages.xz"]
 
 
 def test_a_swapped_packages_file_is_refused_and_not_kept(tmp_path: Path) -> None:
@@ -113,16 +116,15 @@ def test_a_swapped_packages_file_is_refused_and_not_kept(tmp_path: Path) -> None
     with pytest.raises(HashMismatchError):
         mirror.fetch(tmp_path)
 
-    kept = tmp_path / "downloads"
-    assert all(file.read_bytes() == PACKAGES for file in (kept.iterdir() if kept.exists() else ()))
+    assert b"evil" not in b"".join(file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
 
 
 def test_a_packed_file_that_unpacks_to_something_else_is_refused(tmp_path: Path) -> None:
     mirror = Mirror.with_release()
     bomb = lzma.compress(bytes(64 << 20))
     for path, suite in SUITES.items():
-        right = lzma.compress(PACKAGES)
-        text = release_text(suite).replace(
+        right = lzma.compress(packages_of(suite))
+        text = release_text(suite, packages_of(suite)).replace(
             f"{hashlib.sha256(right).hexdigest()} {len(right)} ",
             f"{hashlib.sha256(bomb).hexdigest()} {len(bomb)} ",
         )
@@ -131,6 +133,16 @@ def test_a_packed_file_that_unpacks_to_something_else_is_refused(tmp_path: Path)
 
     with pytest.raises(HashMismatchError):
         mirror.fetch(tmp_path)
+
+
+def test_a_truncated_file_in_the_store_is_fetched_again(tmp_path: Path) -> None:
+    mirror = Mirror.with_release()
+    (kept, *_) = mirror.fetch(tmp_path).packages
+    kept.path.write_bytes(packages_of("trixie")[:5])
+
+    mirror.fetch(tmp_path)
+
+    assert kept.path.read_bytes() == packages_of("trixie")
 
 
 def test_an_architecture_that_is_not_offered_is_an_error(tmp_path: Path) -> None:

@@ -161,7 +161,9 @@ def compare(release: str, folder: Path, requests: list[str]) -> Release:
     universe = Universe(indexes.packages)
     apt = Apt.prepare(folder / "apt", architecture, indexes.packages)
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        answers = pool.map(lambda request: apt.choose([*universe.essential(), *request.split()]), requests)
+        answers = pool.map(
+            lambda request: apt.choose([*universe.essential(), *sorted(request.split())]), requests
+        )
         return Release(universe, dict(zip(requests, answers, strict=True)))
 
 

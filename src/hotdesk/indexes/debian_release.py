@@ -16,7 +16,7 @@ from email.utils import parsedate_to_datetime
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from hotdesk.errors import GoneError, HashMismatchError, ResolveError, SignatureError
+from hotdesk.errors import GoneError, HashMismatchError, ResolveError, SignatureError, StoreError
 from hotdesk.indexes.apt_config import DEBIAN, SECURITY
 from hotdesk.indexes.debian import SNAPSHOT_FORMAT, DebianArchives
 from hotdesk.indexes.http import get, make_client
@@ -204,29 +204,50 @@ def _packages(
             f"`{release.suite}` has no packages for `{architecture}`",
             why=f"its index does not list {plain}.xz",
         )
-    final = store.download(unpacked.sha256)
-    if final.exists():
-        return final
     if max(packed.size, unpacked.size) > PACKAGES_LIMIT:
         raise ResolveError(f"the index of `{release.suite}` is too large", why=f"{unpacked.size} bytes")
+    final = store.download(unpacked.sha256)
+    if _is_there(final, unpacked):
+        return final
     with store.exclusive(f"packages-{unpacked.sha256}"):
-        if final.exists():
-            return final
-        task.grow(packed.size)
-        compressed = _verified_bytes(http, base, f"{plain}.xz", packed, by_hash=release.by_hash)
-        task.advance(packed.size)
-        with store.scratch() as scratch:
-            target = scratch / "Packages"
+        if not _is_there(final, unpacked):
+            task.grow(packed.size)
+            compressed = _verified_bytes(http, base, f"{plain}.xz", packed, by_hash=release.by_hash)
+            task.advance(packed.size)
+            _keep(compressed, unpacked, final, store)
+    return final
+
+
+def _is_there(final: Path, listed: Listed) -> bool:
+    try:
+        return final.stat().st_size == listed.size
+    except FileNotFoundError:
+        return False
+
+
+def _keep(compressed: bytes, unpacked: Listed, final: Path, store: Store) -> None:
+    """Unpack into the store, if that gives what was signed."""
+    with store.scratch() as scratch:
+        target = scratch / "Packages"
+        try:
             with target.open("wb") as file:
                 digest = _unpack(compressed, unpacked.size, file)
-            if digest != unpacked.sha256:
-                raise HashMismatchError(
-                    f"the unpacked index of `{release.suite}` is not what Debian signed",
-                    hint="use another mirror",
-                )
             final.parent.mkdir(parents=True, exist_ok=True)
-            target.rename(final)
-    return final
+        except lzma.LZMAError as error:
+            digest = str(error)
+        except OSError as error:
+            raise StoreError(
+                f"the store at {store.root} cannot take Debian's index",
+                why=f"{error.strerror}; it needs {unpacked.size >> 20} MiB",
+                hint="free some space (`hotdesk cache gc`), or set HOTDESK_STORE to another folder",
+            ) from error
+        if digest != unpacked.sha256:
+            raise HashMismatchError(
+                "an unpacked index is not what Debian signed",
+                why=f"expected {unpacked.sha256}, got {digest}",
+                hint="use another mirror",
+            )
+        target.replace(final)
 
 
 def _verified_bytes(http: httpx2.Client, base: str, path: str, listed: Listed, *, by_hash: bool) -> bytes:

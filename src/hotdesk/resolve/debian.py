@@ -36,14 +36,15 @@ def resolve(
 ) -> list[Candidate]:
     """All packages of a desk, sorted by name; essential packages need not be asked for.
 
-    A request is `name` or `name=version`. `prefer` maps names to versions that are kept while they are
-    offered and everything else allows it. Raises `ResolveError`, with all unknown names at once.
+    A request is `name` or `name=version`; their order makes no difference. `prefer` maps names to
+    versions that are kept while they are offered and everything else allows it. Raises `ResolveError`,
+    with all unknown names at once.
     """
     wanted = _wanted(universe, requests)
     kept = {name: version for name, version in (prefer or {}).items() if name not in wanted.versions}
     while True:
         solver = _Solver(universe, {**kept, **wanted.versions})
-        problems = solver.solve([*universe.essential(), *wanted.names])
+        problems = solver.solve([*universe.essential(), *sorted(wanted.names)])
         if not problems:
             return solver.result()
         culprits = {name for problem in problems for name in problem.names if name in kept}
@@ -136,8 +137,7 @@ class _Solver:
 
     def solve(self, names: Iterable[str]) -> list[_Problem]:
         """Choose packages; what remains unsolved is returned."""
-        # apt's order, which is not the user's: what one request brings may serve the next.
-        requested = sorted(set(names), key=lambda name: (self.universe.first_mention(name), name))
+        requested = list(dict.fromkeys(names))
         self.protected.update(requested)
         for name in requested:
             if candidate := self._candidate(name):
