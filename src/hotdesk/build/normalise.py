@@ -6,6 +6,7 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from hotdesk.build.keystore import timeless
 from hotdesk.build.unpack import MTIME
 from hotdesk.engines.request import HOME, MOUNT_POINTS, PREFIX, USER, USER_ID
 from hotdesk.store import remove_tree
@@ -59,6 +60,9 @@ def normalise(root: Path) -> None:
     machine_id = root / "etc/machine-id"
     if machine_id.is_file():
         machine_id.write_bytes(b"")
+    certificates = root / "etc/ssl/certs/java/cacerts"
+    if certificates.is_file():
+        certificates.write_bytes(timeless(certificates.read_bytes(), MTIME * 1000))
     _add_desk(root)
     # After the desk's own line, which has no day either.
     shadow = root / "etc/shadow"
