@@ -4,7 +4,7 @@ import shutil
 import subprocess
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hotdesk.resolve.debian_relations import Relation, compare_versions, parse_relations, split_version
@@ -21,6 +21,7 @@ RELATIONS = st.builds(
 GROUPS = st.lists(st.lists(RELATIONS, min_size=1, max_size=3).map(tuple), max_size=4).map(tuple)
 
 
+@settings(deadline=None)
 @given(GROUPS)
 def test_a_field_is_read_as_it_was_written(groups: tuple[tuple[Relation, ...], ...]) -> None:
     field = ", ".join(" | ".join(str(relation) for relation in group) for group in groups)
@@ -28,6 +29,7 @@ def test_a_field_is_read_as_it_was_written(groups: tuple[tuple[Relation, ...], .
     assert parse_relations(field) == groups
 
 
+@settings(deadline=None)
 @given(GROUPS)
 def test_blanks_and_line_ends_do_not_matter(groups: tuple[tuple[Relation, ...], ...]) -> None:
     field = ",\n ".join("|".join(str(relation).replace(" ", "") for relation in group) for group in groups)
@@ -35,6 +37,7 @@ def test_blanks_and_line_ends_do_not_matter(groups: tuple[tuple[Relation, ...], 
     assert parse_relations(field) == groups
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
@@ -80,6 +83,7 @@ def test_different_spellings_of_one_version_are_equal(one: str, other: str) -> N
     assert compare_versions(one, other) == 0
 
 
+@settings(deadline=None)
 @given(VERSIONS, VERSIONS)
 def test_the_operators_agree_with_the_order(one: str, other: str) -> None:
     order = compare_versions(one, other)
@@ -90,6 +94,7 @@ def test_the_operators_agree_with_the_order(one: str, other: str) -> None:
     assert accepted == {"<<": order < 0, "<=": order <= 0, "=": order == 0, ">=": order >= 0, ">>": order > 0}
 
 
+@settings(deadline=None)
 @given(VERSIONS, VERSIONS, VERSIONS)
 def test_the_order_is_transitive(one: str, two: str, three: str) -> None:
     if compare_versions(one, two) <= 0 and compare_versions(two, three) <= 0:
