@@ -224,8 +224,8 @@ def rm_command(name: str | None, force: bool) -> None:
     """Remove a stopped desk with its own home (~ inside); the project folder (~/work) stays."""
     from hotdesk.desk import remove, stop
 
-    desk = _the_desk(name)
     if force:
-        stop(desk)
-    remove(desk.name)
-    click.echo(f"{desk.name} is removed; {desk.project} is as it was")
+        stop(_the_desk(name))
+    found = name or _the_desk(None).name  # by its name, one that cannot be read can be removed too
+    remove(found)
+    click.echo(f"{found} is removed; its project folder is as it was")

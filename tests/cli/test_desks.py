@@ -1,0 +1,189 @@
+"""The desks' commands where there is no desk, or only one that was stopped."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hotdesk.desk.folder import Desk, make_folder, write_desk
+from hotdesk.engines.request import Root
+
+if TYPE_CHECKING:
+    from tests.support.commandline import Hotdesk
+
+TOKEN = "very-secret-token"
+
+
+def a_desk(
+    hotdesk: Hotdesk, name: str, project: Path | None = None, *, log: str = "", status: str = ""
+) -> Desk:
+    """A desk that ended in this run of the machine, as `hotdesk up` left it."""
+    folder = hotdesk.data / "desks" / name
+    make_folder(folder)
+    (folder / "home").mkdir()
+    (folder / "log").write_text(log)
+    (folder / "status").write_text(status)
+    desk = Desk(
+        name=name,
+        folder=folder,
+        root=Root(hotdesk.store / "system", hotdesk.store / "environment"),
+        project=project or hotdesk.folder,
+        port=8888,
+        token=TOKEN,
+        started=time.time() - 7300,
+        boot=Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+        stopped=not status,
+        labels={"variant": "cpu", "port": "8888"},
+    )
+    write_desk(desk)
+    return desk
+
+
+def test_without_desks_the_list_says_how_to_open_one(hotdesk: Hotdesk) -> None:
+    done = hotdesk.try_("ls")
+
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "`hotdesk up sdcnd-term1` opens one" in done.stderr
+    assert hotdesk.json("ls") == []
+
+
+@pytest.mark.parametrize("command", [["url"], ["stop"], ["rm"], ["start"], ["logs"]])
+def test_an_unknown_desk_is_said_to_be_unknown(hotdesk: Hotdesk, command: list[str]) -> None:
+    a_desk(hotdesk, "mine")
+
+    done = hotdesk.try_(*command, "other")
+
+    assert done.returncode == 1
+    assert "there is no desk `other`" in done.stderr
+    assert "yours are `mine`" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["../mine", "/etc", ".", "a/b", "-x"])
+def test_a_name_is_no_path(hotdesk: Hotdesk, name: str) -> None:
+    a_desk(hotdesk, "mine")
+
+    done = hotdesk.try_("rm", "--force", "--", name)
+
+    assert done.returncode == 1
+    assert "cannot be the name of a desk" in done.stderr
+    assert (hotdesk.data / "desks" / "mine").is_dir()
+
+
+@pytest.mark.parametrize("command", ["url", "stop", "rm", "logs"])
+def test_without_a_name_and_without_desks_the_question_is_which(hotdesk: Hotdesk, command: str) -> None:
+    done = hotdesk.try_(command)
+
+    assert done.returncode == 2
+    assert "which desk?" in done.stderr
+    assert "you have none" in done.stderr
+
+
+def test_without_a_name_it_is_the_desk_of_this_folder(hotdesk: Hotdesk, tmp_path: Path) -> None:
+    a_desk(hotdesk, "elsewhere", tmp_path, log="not this one\n")
+    a_desk(hotdesk, "here", log="Jupyter said this\n")
+
+    assert hotdesk.run("logs") == "Jupyter said this\n"
+
+
+def test_without_a_name_two_desks_of_this_folder_are_one_too_many(hotdesk: Hotdesk) -> None:
+    a_desk(hotdesk, "one")
+    a_desk(hotdesk, "two")
+
+    done = hotdesk.try_("url")
+
+    assert done.returncode == 2
+    assert "yours are `one`, `two`" in done.stderr
+
+
+def test_a_stopped_desk_has_no_url(hotdesk: Hotdesk) -> None:
+    a_desk(hotdesk, "mine")
+
+    done = hotdesk.try_("url", "mine")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "`hotdesk start mine`" in done.stderr
+
+
+def test_the_list_tells_stopped_from_crashed_with_the_end_of_the_log(hotdesk: Hotdesk) -> None:
+    a_desk(hotdesk, "mine")
+    a_desk(hotdesk, "broken", log="first\nout of luck\n", status='{"child-pid": 1}\n{"exit-code": 3}\n')
+
+    done = hotdesk.try_("ls")
+
+    lines = {line.split()[0]: line for line in done.stdout.splitlines()}
+    assert "stopped" in lines["mine"]
+    assert "2 hours" in lines["mine"]
+    assert "crashed (3)" in lines["broken"]
+    assert "out of luck" in done.stderr
+
+
+def test_the_list_for_programs_has_all_but_the_token(hotdesk: Hotdesk) -> None:
+    a_desk(hotdesk, "mine")
+
+    said = hotdesk.run("ls", "--json")
+
+    [row] = json.loads(said)
+    assert {
+        "name": "mine",
+        "variant": "cpu",
+        "state": "stopped",
+        "folder": str(hotdesk.folder),
+    }.items() <= row.items()
+    assert TOKEN not in said
+
+
+def test_removing_a_desk_keeps_the_project_folder(hotdesk: Hotdesk) -> None:
+    desk = a_desk(hotdesk, "mine")
+    (hotdesk.folder / "notebook.ipynb").write_text("work")
+
+    hotdesk.run("rm", "mine")
+
+    assert not desk.folder.exists()
+    assert (hotdesk.folder / "notebook.ipynb").read_text() == "work"
+    assert hotdesk.json("ls") == []
+
+
+def test_stopping_a_stopped_desk_is_no_error(hotdesk: Hotdesk) -> None:
+    a_desk(hotdesk, "mine")
+
+    assert hotdesk.run("stop", "mine") == "mine is stopped\n"
+    assert hotdesk.run("stop", "--all") == "mine is stopped\n"
+
+
+def test_a_desk_whose_description_is_damaged_can_be_removed_by_name(hotdesk: Hotdesk) -> None:
+    desk = a_desk(hotdesk, "mine")
+    (desk.folder / "desk.json").write_text("{")
+
+    done = hotdesk.try_("ls")
+
+    assert done.returncode == 1
+    assert "hotdesk rm mine" in done.stderr
+    hotdesk.run("rm", "mine")
+    assert hotdesk.json("ls") == []
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "http"])
+def test_what_is_no_port_is_refused(hotdesk: Hotdesk, port: str) -> None:
+    done = hotdesk.try_("up", "--port", port)
+
+    assert done.returncode == 2
+    assert "--port" in done.stderr
+
+
+def test_what_is_neither_a_folder_nor_a_template_is_said_so(hotdesk: Hotdesk) -> None:
+    done = hotdesk.try_("up", "sdcnd-term2")
+
+    assert done.returncode == 2
+    assert "neither a folder nor a template" in done.stderr
+    assert "did you mean `sdcnd-term1`?" in done.stderr
+
+
+def test_a_folder_without_a_spec_is_said_so(hotdesk: Hotdesk, tmp_path: Path) -> None:
+    done = hotdesk.try_("up", str(tmp_path))
+
+    assert done.returncode == 2
+    assert f"there is no `hotdesk.toml` in {tmp_path}" in done.stderr

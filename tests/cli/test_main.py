@@ -1,0 +1,169 @@
+"""The frame of the command line: help, unknown commands, errors, speed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import click
+import pytest
+
+from hotdesk.cli.main import hotdesk as program
+from hotdesk.cli.main import main
+from hotdesk.errors import LockStaleError
+
+if TYPE_CHECKING:
+    from tests.support.commandline import Hotdesk
+
+SLOW = {"rich", "httpx2", "tomlkit", "packaging", "pysequoia", "platformdirs", "psutil", "isal", "uv"}
+
+
+def paths(group: click.Group = program, above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    found = []
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        found.append((*above, name))
+        if isinstance(command, click.Group):
+            found += paths(command, (*above, name))
+    return found
+
+
+@pytest.mark.parametrize("path", [(), *paths()], ids=" ".join)
+def test_the_help_of_each_command_says_what_it_does_and_shows_an_example(
+    path: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*path, "--help"])
+
+    said = capsys.readouterr().out
+    assert not ended.value.code
+    assert f"Usage: {' '.join(('hotdesk', *path))}" in said
+    assert "Example: `" in said
+
+
+@pytest.mark.parametrize("path", paths(), ids=" ".join)
+def test_every_option_says_what_it_is_for(path: tuple[str, ...]) -> None:
+    command: click.Command = program
+    for name in path:
+        assert isinstance(command, click.Group)
+        found = command.get_command(click.Context(command), name)
+        assert found
+        command = found
+
+    options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
+    assert [option.name for option in options if not option.help] == []
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("lst", None), ("lok", "lock"), ("strat", "start"), ("tempaltes", "templates"), ("shel", "shell")],
+)
+def test_an_unknown_command_is_named_with_the_nearest_one(
+    hotdesk: Hotdesk, typed: str, meant: str | None
+) -> None:
+    done = hotdesk.try_(typed)
+
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert f"there is no command `{typed}`" in done.stderr
+    assert meant is None or f"Did you mean `{meant}`?" in done.stderr
+
+
+def test_an_unknown_option_is_named_with_the_nearest_one(hotdesk: Hotdesk) -> None:
+    done = hotdesk.try_("up", "--offlin")
+
+    assert done.returncode == 2
+    assert "--offline" in done.stderr
+
+
+def test_an_error_says_what_why_and_what_to_do_and_goes_to_stderr(hotdesk: Hotdesk) -> None:
+    (hotdesk.folder / "hotdesk.toml").write_text('[desk]\nnam = "x"\npython = "3.12"\n')
+
+    done = hotdesk.try_("run", "true")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[0] == "error: `hotdesk.toml` has 3 problems:"
+    assert "line 2: unknown key `nam` in `[desk]`; did you mean `name`?" in done.stderr
+    assert done.stderr.splitlines()[-1] == " hint: correct `hotdesk.toml` and try again"
+
+
+def test_the_three_parts_of_an_error_have_their_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @click.command("fail")
+    def fail() -> None:
+        raise LockStaleError("it happened", why="one\ntwo", hint="do this")
+
+    monkeypatch.setattr("hotdesk.cli.main.hotdesk", fail)
+    with pytest.raises(SystemExit) as ended:
+        main([])
+
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == "error: it happened\n  why: one\n       two\n hint: do this\n"
+
+
+def test_an_interrupted_command_says_that_it_can_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @click.command("wait")
+    def wait() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hotdesk.cli.main.hotdesk", wait)
+    with pytest.raises(SystemExit) as ended:
+        main([])
+
+    assert ended.value.code == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_a_reader_that_goes_away_is_no_error(hotdesk: Hotdesk) -> None:
+    with hotdesk.start("--help") as process:
+        assert process.stdout
+        process.stdout.close()
+        assert process.stderr
+        assert "Traceback" not in process.stderr.read()
+
+
+def test_the_version_is_printed(hotdesk: Hotdesk) -> None:
+    assert hotdesk.run("--version").startswith("hotdesk ")
+
+
+def test_help_imports_nothing_slow() -> None:
+    code = (
+        "import sys; from hotdesk.cli.main import hotdesk\n"
+        "try: hotdesk.main(['--help'], prog_name='hotdesk')\n"
+        "except SystemExit: pass\n"
+        "print('modules:', *sys.modules)"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    loaded = set(said.rpartition("modules:")[2].split())
+    assert "hotdesk.cli.specs" in loaded
+    assert loaded & SLOW == set()
+
+
+def test_a_command_on_a_desk_that_is_there_imports_nothing_slow() -> None:
+    code = "import sys, hotdesk.opening, hotdesk.cli.running, hotdesk.cli.desks; print(*sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert set(said.split()) & SLOW == set()
+
+
+def test_help_is_there_in_a_blink() -> None:
+    """Beside a bare Python, in processor time, the least of ten: a busy machine must not make it fail."""
+    bare = min(_processor_seconds("-c", "pass") for _ in range(10))
+    ours = min(_processor_seconds("-m", "hotdesk", "--help") for _ in range(10))
+
+    assert ours - bare < 0.08
+
+
+def _processor_seconds(*arguments: str) -> float:
+    child = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(child.pid, 0)
+    child.returncode = status
+    assert status == 0
+    return used.ru_utime + used.ru_stime
