@@ -89,7 +89,7 @@ class Hotdesk:
         printed = log_path.read_text(errors="replace")
         if code:
             raise BenchmarkError(f"hotdesk up exited {code}:\n{printed[-3000:]}")
-        check_token(port, _token(printed, port))
+        check_token(port, find_token(printed, port))
         return Opened(answered - started, returned - started)
 
     def stop(self, name: str) -> None:
@@ -149,7 +149,7 @@ class Hotdesk:
             for name, content in files.items():
                 (self.project / name).write_bytes(content)
 
-    def wait_until_idle(self, limit: float = 600.0) -> float:
+    def wait_until_idle(self, limit: float = 1800.0) -> float:
         """Wait until hotdesk does nothing in the background any more; the seconds it took."""
         started = time.monotonic()
         while self._working():
@@ -177,7 +177,7 @@ class Hotdesk:
         return named and os.path.basename(words[0]).startswith(b"python")
 
 
-def _token(printed: str, port: int) -> str:
+def find_token(printed: str, port: int) -> str:
     found = re.search(rf"http://[^\s/]+:{port}/\S*[?&]token=([\w-]+)", printed)
     if not found:
         raise BenchmarkError(f"hotdesk up printed no URL with port {port} and a token:\n{printed[-2000:]}")
