@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hotdesk.build.unpack import MTIME, control_fields
@@ -17,9 +15,11 @@ from hotdesk.engines.bubblewrap import run_bwrap
 from hotdesk.engines.namespaces import explain
 from hotdesk.engines.seccomp import pretend_ownership
 from hotdesk.errors import ConfigureError
+from hotdesk.store import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from hotdesk.build.unpack import Unpacked
 
@@ -68,14 +68,17 @@ class OwnerChange:
     arguments: tuple[str, ...]
 
 
-def configure(tree: Path, packages: Sequence[Unpacked]) -> list[OwnerChange]:
-    """Run the scripts of `packages`, unpacked and registered in `tree`; returns what they tried to chown."""
+def configure(tree: Path, packages: Sequence[Unpacked], tools: Path) -> list[OwnerChange]:
+    """Run the scripts of `packages`, unpacked and registered in `tree`; returns what they tried to chown.
+
+    `tools` is a folder to be made and removed, on a file system from which programs may be run.
+    """
     policy = tree / "usr/sbin/policy-rc.d"
     if not policy.exists():
-        policy.write_text(_POLICY)
+        policy.write_text(_POLICY, encoding="ascii")
         policy.chmod(0o755)
-    with tempfile.TemporaryDirectory(prefix="hotdesk-") as name:
-        tools = Path(name)
+    tools.mkdir()
+    try:
         options = [*_options(tree), *_tools(tools, tree, packages)]
         result = run_bwrap(
             options, ["/bin/sh", "/run/hotdesk/script"], seccomp=pretend_ownership(), environment=ENVIRONMENT
@@ -86,6 +89,8 @@ def configure(tree: Path, packages: Sequence[Unpacked]) -> list[OwnerChange]:
         if result.returncode:
             raise _failure(output)
         changes = _owner_changes((tools / "chown.log").read_text("utf-8", "surrogateescape"))
+    finally:
+        remove_tree(tools)
     policy.unlink(missing_ok=True)
     return changes
 

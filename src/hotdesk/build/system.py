@@ -68,7 +68,7 @@ class SystemBuild:
             write_database(self.tree, self._unpacked)
             with ThreadPoolExecutor(1) as pool:
                 compiled = pool.submit(compile_standard_library, self.tree, bytecode)
-                changes = configure(self.tree, self._unpacked)
+                changes = configure(self.tree, self._unpacked, self.folder / "tools")
                 compiled.result()
             owners = settle_ownership(self._system, changes)
             normalise(self.tree)
