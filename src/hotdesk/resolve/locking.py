@@ -122,7 +122,7 @@ class _Recipe:
             platform: {**system.unavailable.get(platform, {}), **python[platform].unavailable}
             for platform in self.platforms
         }
-        self._insist(failed)
+        self._insist(failed, python)
         lock = Lock(
             inputs=self.inputs,
             snapshot=system.snapshot,
@@ -161,14 +161,16 @@ class _Recipe:
             unavailable=failed,
         )
 
-    def _insist(self, failed: Mapping[str, Mapping[str, str]]) -> None:
+    def _insist(
+        self, failed: Mapping[str, Mapping[str, str]], python: Mapping[str, PythonResolution]
+    ) -> None:
         """Raise where a variant cannot be had on a platform the spec names, or on no platform at all."""
         for platform in self.platforms:
             for variant, reason in failed[platform].items():
                 if self.inputs.platforms or all(variant in reasons for reasons in failed.values()):
                     raise ResolveError(
                         f"the packages of `{variant}` cannot be had together on {platform}",
-                        why=reason,
+                        why=python[platform].explanations.get(variant, reason),
                         hint="change the requirements in `hotdesk.toml`, or try `hotdesk lock --upgrade`",
                     )
 

@@ -44,11 +44,15 @@ class PythonRequest:
 
 @dataclass(frozen=True, slots=True)
 class PythonResolution:
-    """`packages` have no layer yet; `unavailable` says why a variant cannot be had; `places` are URLs."""
+    """`packages` have no layer yet; `places` are URLs.
+
+    `unavailable` says in short why a variant cannot be had, `explanations` at length.
+    """
 
     packages: tuple[PythonPackage, ...]
     unavailable: Mapping[str, str]
     places: tuple[tuple[Artifact, str], ...]
+    explanations: Mapping[str, str] = field(default_factory=dict)
 
 
 class Sdists(Protocol):
@@ -87,8 +91,20 @@ class PythonResolver:
             if more is not None:
                 return self._collect(request, more, request.known_unavailable, merging=True)
         answers, failures = self._resolve_all(request)
-        unavailable = {variant: failure.explanation for variant, failure in failures.items()}
-        return self._collect(request, answers, unavailable, merging=False)
+        reasons = {
+            variant: request.known_unavailable.get(variant) or self._reason(failure)
+            for variant, failure in failures.items()
+        }
+        explanations = {variant: failure.explanation for variant, failure in failures.items()}
+        resolution = self._collect(request, answers, reasons, merging=False)
+        return replace(resolution, explanations=explanations)
+
+    def _reason(self, failure: NoSolution) -> str:
+        """What the lock states: uv words the same finding differently from run to run."""
+        if not failure.without_wheels:
+            return failure.explanation
+        missing = " and ".join(f"`{name}`" for name in sorted(failure.without_wheels))
+        return f"no wheel of {missing} fits Python {self.target.python} on {self.target.platform}"
 
     def _resolve_added(
         self, request: PythonRequest, added: Mapping[str, Requirements]
