@@ -27,7 +27,8 @@ Recipe = Literal["pip", "uv"]
 
 _BASE = "hotdesk-benchmark-base"
 _TOKEN = "benchmark-token"
-_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+_HOSTS_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+_BUNDLE = "/opt/ca-certificates.crt"  # where an upgrade of ca-certificates leaves it alone
 
 # The usual advice of both tools' documentation: system packages first, then Python's, which change oftener.
 # uv compiles no bytecode here: it would make the build longer, and the first start counts in the same sum.
@@ -169,7 +170,7 @@ class Docker:
             run(["tar", "--numeric-owner", "-C", tree, "-cf", partial, "."])
             partial.rename(archive)
             shutil.rmtree(tree)
-        settings = {"SSL_CERT_FILE": str(_BUNDLE), "PIP_CERT": str(_BUNDLE), **packages.index_variables()}
+        settings = {"SSL_CERT_FILE": _BUNDLE, "PIP_CERT": _BUNDLE, **packages.index_variables()}
         changes = [word for pair in settings.items() for word in ("--change", f"ENV {pair[0]}={pair[1]}")]
         self._docker("import", *changes, str(archive), _BASE)
 
@@ -256,6 +257,7 @@ def _make_tree(tree: Path, release: str) -> None:
     run(["debootstrap", "--variant=minbase", f"--include={include}", release, tree, archives[release]])
     lines = [f"deb {address} {suite} main\n" for suite, address in archives.items()]
     (tree / "etc/apt/sources.list").write_text("".join(lines))
-    if _BUNDLE.exists():  # the machine may have a certificate authority of its own
-        shutil.copy(_BUNDLE, tree / _BUNDLE.relative_to("/"))
+    # The machine may have a certificate authority of its own; without a bundle the new system's must do.
+    own = tree / _HOSTS_BUNDLE.relative_to("/")
+    shutil.copy(_HOSTS_BUNDLE if _HOSTS_BUNDLE.exists() else own, tree / _BUNDLE.removeprefix("/"))
     shutil.rmtree(tree / "var/cache/apt/archives", ignore_errors=True)
