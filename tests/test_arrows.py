@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "hotdesk"
 # Lowest first: a part may import its own level and the ones above it in this list.
 LEVELS: list[set[str]] = [
     {"errors", "progress"},
-    {"lock", "spec", "toml_lines", "requirements", "edit"},
+    {"lock", "spec", "toml_lines", "toml_table", "requirements", "edit"},
     {"store"},
     {"indexes", "fetch"},
     {"engines", "layers"},
@@ -59,34 +59,35 @@ def level(part: str) -> int:
     return next(number for number, names in enumerate(LEVELS) if part in names)
 
 
-def test_every_part_has_a_level():
+def test_every_part_has_a_level() -> None:
     known = set().union(*LEVELS) | {"__init__", "data", "templates"}
 
     assert set(parts()) <= known
 
 
-def test_imports_point_one_way():
+def test_imports_point_one_way() -> None:
     upward = {(a, b, file) for a, b, file in imports() if level(a) < level(b)}
 
     assert upward == set()
 
 
-@pytest.mark.parametrize(("importer", "imported"), FORBIDDEN, ids=lambda value: str(value))
-def test_forbidden_acquaintances(importer: str, imported: str):
+@pytest.mark.parametrize(("importer", "imported"), FORBIDDEN, ids=str)
+def test_forbidden_acquaintances(importer: str, imported: str) -> None:
     met = {file for a, b, file in imports() if (a, b) == (importer, imported)}
 
     assert met == set(), FORBIDDEN[importer, imported]
 
 
-def test_only_the_command_line_prints_or_exits():
+def test_only_the_command_line_prints_or_exits() -> None:
     guilty = set()
     for path in SOURCE.rglob("*.py"):
         if path.relative_to(SOURCE).parts[0] == "cli":
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             match node:
-                case ast.Call(func=ast.Name(id="print")) | ast.Call(
-                    func=ast.Attribute(value=ast.Name(id="sys"), attr="exit")
+                case (
+                    ast.Call(func=ast.Name(id="print"))
+                    | ast.Call(func=ast.Attribute(value=ast.Name(id="sys"), attr="exit"))
                 ):
                     guilty.add(f"{path.relative_to(SOURCE)}:{node.lineno}")
 

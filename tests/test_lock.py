@@ -36,7 +36,9 @@ def wheel(name: str, **changes: object) -> PythonPackage:
 
 
 def deb(name: str) -> DebianPackage:
-    artifact = Artifact("debian", "debian", f"pool/main/{name[0]}/{name}/{name}_1.0_amd64.deb", 2000, "b" * 64)
+    artifact = Artifact(
+        "debian", "debian", f"pool/main/{name[0]}/{name}/{name}_1.0_amd64.deb", 2000, "b" * 64
+    )
     return DebianPackage(name, "1.0", "amd64", artifact, ("cpu", "gpu"))
 
 
@@ -45,8 +47,10 @@ def lock_of(*pypi: PythonPackage, **unavailable: str) -> Lock:
     return Lock(INPUTS, "20260101T000000Z", {"linux/amd64": platform})
 
 
-def test_a_lock_is_read_as_it_was_written(tmp_path: Path):
-    build = Build((Artifact("pypi", "wheel", "wheel-1-py3-none-any.whl", 5, "d" * 64),), "six-1.whl", "c" * 64)
+def test_a_lock_is_read_as_it_was_written(tmp_path: Path) -> None:
+    build = Build(
+        (Artifact("pypi", "wheel", "wheel-1-py3-none-any.whl", 5, "d" * 64),), "six-1.whl", "c" * 64
+    )
     lock = lock_of(wheel("six", build=build), wheel("big", variants=("gpu",), layer=3))
 
     write_lock(lock, tmp_path / "hotdesk.lock")
@@ -55,7 +59,7 @@ def test_a_lock_is_read_as_it_was_written(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["hotdesk.lock"]
 
 
-def test_each_package_has_a_line_of_its_own_so_that_a_diff_can_be_read():
+def test_each_package_has_a_line_of_its_own_so_that_a_diff_can_be_read() -> None:
     before = format_lock(lock_of(wheel("six"))).splitlines()
     after = format_lock(lock_of(wheel("six"), wheel("new"))).splitlines()
 
@@ -63,10 +67,12 @@ def test_each_package_has_a_line_of_its_own_so_that_a_diff_can_be_read():
     assert len(after) == len(before) + 1
 
 
-def test_a_variant_holds_its_own_packages_in_the_order_of_layers():
+def test_a_variant_holds_its_own_packages_in_the_order_of_layers() -> None:
     lock = lock_of(wheel("z", layer=0), wheel("a", layer=1), wheel("big", variants=("gpu",), layer=0))
 
-    names = {variant: [p.name for p in lock.select("linux/amd64", variant).pypi] for variant in ("cpu", "gpu")}
+    names = {
+        variant: [p.name for p in lock.select("linux/amd64", variant).pypi] for variant in ("cpu", "gpu")
+    }
 
     assert names == {"cpu": ["z", "a"], "gpu": ["big", "z", "a"]}
 
@@ -79,7 +85,9 @@ def test_a_variant_holds_its_own_packages_in_the_order_of_layers():
         ("linux/amd64", "gpu", "no wheel of big"),
     ],
 )
-def test_what_the_lock_does_not_hold_is_refused_with_what_it_holds(platform: str, variant: str, message: str):
+def test_what_the_lock_does_not_hold_is_refused_with_what_it_holds(
+    platform: str, variant: str, message: str
+) -> None:
     lock = lock_of(wheel("six"), gpu="no wheel of big")
 
     with pytest.raises(LockError, match=message):
@@ -97,7 +105,9 @@ def test_what_the_lock_does_not_hold_is_refused_with_what_it_holds(platform: str
         ("a" * 64, "a" * 63),
     ],
 )
-def test_a_lock_that_names_files_elsewhere_or_no_real_hash_is_refused(tmp_path: Path, old: str, new: str):
+def test_a_lock_that_names_files_elsewhere_or_no_real_hash_is_refused(
+    tmp_path: Path, old: str, new: str
+) -> None:
     text = format_lock(lock_of(wheel("six")))
     assert old in text
     (tmp_path / "hotdesk.lock").write_text(text.replace(old, new))
@@ -106,8 +116,10 @@ def test_a_lock_that_names_files_elsewhere_or_no_real_hash_is_refused(tmp_path: 
         read_lock(tmp_path / "hotdesk.lock")
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"hotdesk-lock": 99}', '{"hotdesk-lock": 1}', "\xff"])
-def test_what_is_no_lock_is_refused_with_a_cure(tmp_path: Path, text: str):
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", "null", '{"hotdesk-lock": 99}', '{"hotdesk-lock": 1}', "\xff"]
+)
+def test_what_is_no_lock_is_refused_with_a_cure(tmp_path: Path, text: str) -> None:
     (tmp_path / "hotdesk.lock").write_text(text, encoding="latin-1")
 
     with pytest.raises(LockError) as caught:
@@ -116,7 +128,7 @@ def test_what_is_no_lock_is_refused_with_a_cure(tmp_path: Path, text: str):
     assert caught.value.hint
 
 
-def test_parsing_is_the_inverse_of_formatting_for_every_lock():
+def test_parsing_is_the_inverse_of_formatting_for_every_lock() -> None:
     text = format_lock(lock_of(wheel("six"), gpu="reason with “quotes” and\nlines"))
 
     assert format_lock(parse_lock(text)) == text

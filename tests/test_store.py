@@ -17,7 +17,7 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
-def test_an_item_is_made_once_and_then_taken(store: Store):
+def test_an_item_is_made_once_and_then_taken(store: Store) -> None:
     made = []
 
     def fill(folder: Path) -> None:
@@ -32,7 +32,7 @@ def test_an_item_is_made_once_and_then_taken(store: Store):
     assert len(made) == 1
 
 
-def test_an_item_whose_making_fails_does_not_exist(store: Store):
+def test_an_item_whose_making_fails_does_not_exist(store: Store) -> None:
     def fill(folder: Path) -> None:
         (folder / "half").write_text("…")
         raise RuntimeError
@@ -54,7 +54,7 @@ def _make_slowly(root: Path, log: Path) -> None:
     Store(root).make("wheel", "key", fill)
 
 
-def test_of_eight_processes_one_makes_the_item_and_the_others_take_it(store: Store, tmp_path: Path):
+def test_of_eight_processes_one_makes_the_item_and_the_others_take_it(store: Store, tmp_path: Path) -> None:
     log = tmp_path / "log"
     context = multiprocessing.get_context("fork")
     processes = [context.Process(target=_make_slowly, args=(store.root, log)) for _ in range(8)]
@@ -76,7 +76,7 @@ def _hang(root: Path, started: Path) -> None:
     Store(root).make("wheel", "key", fill)
 
 
-def test_a_killed_maker_leaves_no_lock_and_no_item(store: Store, tmp_path: Path):
+def test_a_killed_maker_leaves_no_lock_and_no_item(store: Store, tmp_path: Path) -> None:
     started = tmp_path / "started"
     process = multiprocessing.get_context("fork").Process(target=_hang, args=(store.root, started))
     process.start()
@@ -91,25 +91,25 @@ def test_a_killed_maker_leaves_no_lock_and_no_item(store: Store, tmp_path: Path)
     assert store.make("wheel", "key", lambda folder: (folder / "whole").touch()).joinpath("whole").exists()
 
 
-def test_a_store_that_cannot_be_written_says_what_to_do(tmp_path: Path):
+def test_a_store_that_cannot_be_written_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
 
     with pytest.raises(StoreError, match="HOTDESK_STORE"):
         Store(tmp_path / "file" / "store").make("wheel", "key", lambda _: None)
 
 
-def test_the_store_is_where_the_user_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def test_the_store_is_where_the_user_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOTDESK_STORE", str(tmp_path))
 
     assert default_store_path() == tmp_path
 
 
-def test_keys_tell_parts_from_their_concatenation():
+def test_keys_tell_parts_from_their_concatenation() -> None:
     assert item_key("recipe", "ab", "c") != item_key("recipe", "a", "bc")
     assert item_key("recipe", "ab") == item_key("recipe", "ab")
 
 
-def test_removing_a_tree_never_follows_a_link_out_of_it(tmp_path: Path):
+def test_removing_a_tree_never_follows_a_link_out_of_it(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir(mode=0o500)
     tree = tmp_path / "tree"

@@ -4,13 +4,29 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.support.commandline import Hotdesk
+from tests.support.locked_index import LockedIndex
 
-from hotdesk.doctor import sandbox_starts
+from hotdesk.build.root import Keys
 from hotdesk.engines.request import Network, Root
+from hotdesk.project import find_project
+from hotdesk.store import Store
+
+_JUPYTER = """\
+[desk]
+name = "jupyter"
+python = "3.13"
+base = "debian:trixie"
+platforms = ["linux/amd64"]
+
+[packages]
+pypi = ["jupyterlab", "numpy"]
+"""
 
 _RUN = """
 import ctypes, json, os, subprocess, sys
@@ -84,12 +100,60 @@ def namespaces() -> None:
 
 
 @pytest.fixture(scope="session")
-def desk_root(namespaces: None) -> Root:
+def session_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One store for all tests that do not need an empty one; HOTDESK_TEST_STORE keeps it between sessions."""
+    configured = os.environ.get("HOTDESK_TEST_STORE")
+    return Path(configured) if configured else tmp_path_factory.mktemp("session") / "store"
+
+
+@pytest.fixture(scope="session")
+def jupyter(namespaces: None, session_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Hotdesk:
+    """A project with Jupyter and little else, locked today and built."""
+    folder = tmp_path_factory.mktemp("jupyter")
+    (folder / "hotdesk.toml").write_text(_JUPYTER)
+    desk = Hotdesk(folder, session_store, tmp_path_factory.mktemp("desks"))
+    desk.run("lock")
+    desk.run("run", "--", "true")
+    return desk
+
+
+@pytest.fixture(scope="session")
+def jupyter_index(jupyter: Hotdesk) -> LockedIndex:
+    """An index of the loopback with everything in that project's lock."""
+    return LockedIndex(find_project(jupyter.folder).select(None), jupyter.store / "downloads")
+
+
+@pytest.fixture(scope="session")
+def term1(namespaces: None, session_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Hotdesk:
+    """A project made from the template, built from its lock: all of the course's packages."""
+    desk = Hotdesk(tmp_path_factory.mktemp("term1"), session_store, tmp_path_factory.mktemp("desks"))
+    desk.run("init", "sdcnd-term1")
+    built = desk.try_("run", "--", "true", timeout=600)
+    if "hotdesk lock --upgrade" in built.stderr:
+        warnings.warn(f"the template's lock has to be made anew:\n{built.stderr}", stacklevel=1)
+        desk.run("lock", "--upgrade")
+        built = desk.try_("run", "--", "true", timeout=600)
+    assert built.returncode == 0, built.stderr
+    return desk
+
+
+@pytest.fixture(scope="session")
+def term1_wheels(term1: Hotdesk, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the wheels of the course's desk under their names."""
+    folder = tmp_path_factory.mktemp("wheels")
+    for package in find_project(term1.folder).select(None).pypi:
+        (folder / package.artifact.name).symlink_to(term1.store / "downloads" / package.artifact.sha256)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def desk_root(jupyter: Hotdesk) -> Root:
     """A real root with Jupyter in it."""
-    folder = os.environ.get("HOTDESK_TEST_ROOT")
-    if not folder:
-        pytest.skip("HOTDESK_TEST_ROOT does not name a folder with `system/` and `environment/`")
-    return Root(Path(folder, "system"), Path(folder, "environment"))
+    keys = Keys.of(find_project(jupyter.folder).select(None))
+    store = Store(jupyter.store)
+    return Root(
+        store.item("system", keys.system) / "tree", store.item("environment", keys.environment) / "tree"
+    )
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-
 from tests.support.browser import Browser, open_browser
 
 if TYPE_CHECKING:
@@ -41,8 +40,10 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
-def test_a_student_opens_the_desk_and_trains_a_network(term1: Hotdesk, browser: Browser, tmp_path: Path):
-    url = term1.run("up", "sdcnd-term1").strip()
+def test_a_student_opens_the_desk_and_trains_a_network(
+    term1: Hotdesk, browser: Browser, tmp_path: Path
+) -> None:
+    url = term1.run("up").strip()
     try:
         browser.open(url)
         browser.new_notebook()
@@ -57,8 +58,8 @@ def test_a_student_opens_the_desk_and_trains_a_network(term1: Hotdesk, browser: 
     assert (term1.folder / "Untitled.ipynb").stat().st_uid == term1.folder.stat().st_uid
 
 
-def test_a_wrong_token_is_refused(term1: Hotdesk, browser: Browser):
-    url = term1.run("up", "sdcnd-term1").strip()
+def test_a_wrong_token_is_refused(term1: Hotdesk, browser: Browser) -> None:
+    url = term1.run("up").strip()
     base, _, token = url.partition("/lab?token=")
     try:
         for wrong in (f"{base}/api/contents", f"{base}/api/contents?token={token[:-1]}x"):

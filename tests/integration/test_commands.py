@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 
-def test_a_package_is_added_and_imported_and_removed(jupyter: Hotdesk, tmp_path: Path):
+def test_a_package_is_added_and_imported_and_removed(jupyter: Hotdesk, tmp_path: Path) -> None:
     desk = _copy(jupyter, tmp_path)
     spec = desk.folder / "hotdesk.toml"
     spec.write_text(spec.read_text().replace("[packages]", "# what we all need\n[packages]"))
@@ -38,7 +38,7 @@ def test_a_package_is_added_and_imported_and_removed(jupyter: Hotdesk, tmp_path:
     assert desk.try_("run", "--", "python", "-c", "import tabulate").returncode == 1
 
 
-def test_a_package_that_does_not_exist_changes_nothing(jupyter: Hotdesk, tmp_path: Path):
+def test_a_package_that_does_not_exist_changes_nothing(jupyter: Hotdesk, tmp_path: Path) -> None:
     desk = _copy(jupyter, tmp_path)
     before = {path.name: path.read_bytes() for path in desk.folder.iterdir()}
 
@@ -49,7 +49,7 @@ def test_a_package_that_does_not_exist_changes_nothing(jupyter: Hotdesk, tmp_pat
     assert {path.name: path.read_bytes() for path in desk.folder.iterdir()} == before
 
 
-def test_a_stale_lock_is_refused_with_what_changed(jupyter: Hotdesk, tmp_path: Path):
+def test_a_stale_lock_is_refused_with_what_changed(jupyter: Hotdesk, tmp_path: Path) -> None:
     desk = _copy(jupyter, tmp_path)
     spec = desk.folder / "hotdesk.toml"
     spec.write_text(spec.read_text().replace('"jupyterlab"', '"jupyterlab", "attrs"'))
@@ -61,7 +61,7 @@ def test_a_stale_lock_is_refused_with_what_changed(jupyter: Hotdesk, tmp_path: P
     assert "run `hotdesk lock`" in up.stderr
 
 
-def test_blanks_and_line_ends_do_not_make_a_lock_stale(jupyter: Hotdesk, tmp_path: Path):
+def test_blanks_and_line_ends_do_not_make_a_lock_stale(jupyter: Hotdesk, tmp_path: Path) -> None:
     desk = _copy(jupyter, tmp_path)
     spec = desk.folder / "hotdesk.toml"
     spec.write_bytes(spec.read_bytes().replace(b"\n", b"\r\n").replace(b" = ", b"   =  "))
@@ -69,7 +69,7 @@ def test_blanks_and_line_ends_do_not_make_a_lock_stale(jupyter: Hotdesk, tmp_pat
     desk.run("lock", "--check")
 
 
-def test_the_life_of_a_desk(jupyter: Hotdesk, tmp_path: Path):
+def test_the_life_of_a_desk(jupyter: Hotdesk, tmp_path: Path) -> None:
     desk = _copy(jupyter, tmp_path)
     opened = desk.json("up", "--name", "life")
     again = desk.json("up", "--name", "life")
@@ -98,7 +98,7 @@ def test_the_life_of_a_desk(jupyter: Hotdesk, tmp_path: Path):
     assert (desk.folder / "hotdesk.lock").exists()
 
 
-def test_a_crashed_desk_shows_as_such_with_the_end_of_its_log(jupyter: Hotdesk, tmp_path: Path):
+def test_a_crashed_desk_shows_as_such_with_the_end_of_its_log(jupyter: Hotdesk, tmp_path: Path) -> None:
     desk = _copy(jupyter, tmp_path)
     url = desk.json("up", "--name", "crash")["url"]
     request = urllib.request.Request(
@@ -126,7 +126,7 @@ def test_a_crashed_desk_shows_as_such_with_the_end_of_its_log(jupyter: Hotdesk, 
     desk.run("rm", "crash")
 
 
-def test_what_is_in_the_store_needs_no_network(jupyter: Hotdesk, tmp_path: Path):
+def test_what_is_in_the_store_needs_no_network(jupyter: Hotdesk, tmp_path: Path) -> None:
     desk = _copy(jupyter, tmp_path)
     nowhere = Hotdesk(
         desk.folder, desk.store, desk.data, dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
@@ -135,7 +135,7 @@ def test_what_is_in_the_store_needs_no_network(jupyter: Hotdesk, tmp_path: Path)
     assert nowhere.run("run", "--offline", "--", "echo", "here").strip() == "here"
 
 
-def test_offline_with_an_empty_store_names_what_is_missing(jupyter: Hotdesk, tmp_path: Path):
+def test_offline_with_an_empty_store_names_what_is_missing(jupyter: Hotdesk, tmp_path: Path) -> None:
     desk = Hotdesk(jupyter.folder, tmp_path / "store", tmp_path / "data")
 
     refused = desk.try_("up", "--offline")
@@ -145,7 +145,7 @@ def test_offline_with_an_empty_store_names_what_is_missing(jupyter: Hotdesk, tmp
     assert "hint:" in refused.stderr
 
 
-def test_without_network_the_error_says_so(jupyter: Hotdesk, tmp_path: Path):
+def test_without_network_the_error_says_so(jupyter: Hotdesk, tmp_path: Path) -> None:
     proxies = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
     desk = Hotdesk(jupyter.folder, tmp_path / "store", tmp_path / "data", proxies)
 
@@ -158,7 +158,7 @@ def test_without_network_the_error_says_so(jupyter: Hotdesk, tmp_path: Path):
 
 def test_a_corrupt_store_is_found_repaired_and_filled_again(
     jupyter: Hotdesk, jupyter_index: LockedIndex, tmp_path: Path
-):
+) -> None:
     with jupyter_index.running() as addresses:
         desk = Hotdesk(jupyter.folder, tmp_path / "store", tmp_path / "data", addresses)
         desk.run("run", "--", "true")
@@ -181,7 +181,7 @@ def test_a_corrupt_store_is_found_repaired_and_filled_again(
 
 def test_garbage_collection_keeps_what_a_lock_or_a_desk_needs(
     jupyter: Hotdesk, jupyter_index: LockedIndex, tmp_path: Path
-):
+) -> None:
     with jupyter_index.running() as addresses:
         desk = Hotdesk(tmp_path / "project", tmp_path / "store", tmp_path / "data", addresses)
         shutil.copytree(jupyter.folder, desk.folder)
@@ -201,13 +201,13 @@ def test_garbage_collection_keeps_what_a_lock_or_a_desk_needs(
     assert [path for kind in (desk.store / "items").iterdir() for path in kind.iterdir()] == []
 
 
-def test_exit_codes_and_output_are_the_commands_own(jupyter: Hotdesk):
+def test_exit_codes_and_output_are_the_commands_own(jupyter: Hotdesk) -> None:
     done = jupyter.try_("run", "--", "sh", "-c", "echo out; echo err >&2; exit 7")
 
     assert (done.returncode, done.stdout, done.stderr) == (7, "out\n", "err\n")
 
 
-def test_bookworm_with_python_3_11_works_as_well(tmp_path: Path):
+def test_bookworm_with_python_3_11_works_as_well(tmp_path: Path) -> None:
     desk = Hotdesk(tmp_path / "project", tmp_path / "store", tmp_path / "data")
     desk.folder.mkdir()
     (desk.folder / "hotdesk.toml").write_text(

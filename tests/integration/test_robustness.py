@@ -1,4 +1,4 @@
-"""Killed at any moment, or eight at once: nothing is lost, nothing is half there, nothing is fetched twice."""
+"""Killed at any moment, or eight at once: nothing is lost, half there, or fetched twice."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.support.commandline import Hotdesk
 
 from hotdesk.project import find_project
-from tests.support.commandline import Hotdesk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,7 +27,7 @@ KILLS = int(os.environ.get("HOTDESK_TEST_KILLS", "100"))
 LONGEST_LIFE = {"lock": 3.0, "up": 9.0, "gc": 0.6}  # seconds after which the command has usually ended
 
 
-def test_a_hundred_kills_lose_nothing(jupyter: Hotdesk, jupyter_index: LockedIndex, tmp_path: Path):
+def test_a_hundred_kills_lose_nothing(jupyter: Hotdesk, jupyter_index: LockedIndex, tmp_path: Path) -> None:
     seed = random.Random(20260101)
     with jupyter_index.running() as addresses:
         desk = Hotdesk(jupyter.folder, tmp_path / "store", tmp_path / "data", addresses)
@@ -81,7 +81,7 @@ def _answers(url: str) -> None:
 
 def test_eight_at_once_on_an_empty_store_fetch_each_file_once(
     jupyter: Hotdesk, jupyter_index: LockedIndex, tmp_path: Path
-):
+) -> None:
     with jupyter_index.running() as addresses:
         jupyter_index.served.clear()
         folders = [tmp_path / f"student{number}" for number in range(8)]
@@ -111,7 +111,7 @@ def test_eight_at_once_on_an_empty_store_fetch_each_file_once(
 
 def test_the_next_up_goes_on_where_a_killed_one_was(
     jupyter: Hotdesk, jupyter_index: LockedIndex, tmp_path: Path
-):
+) -> None:
     with jupyter_index.running() as addresses:
         jupyter_index.served.clear()
         desk = Hotdesk(jupyter.folder, tmp_path / "store", tmp_path / "data", addresses)

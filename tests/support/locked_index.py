@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class LockedIndex:
-    """`downloads` holds each artifact under its SHA-256, as a store does; `served` counts whole files sent."""
+    """`downloads` holds artifacts by SHA-256, as a store does; `served` counts whole files sent."""
 
     def __init__(self, locked: LockedVariant, downloads: Path) -> None:
         self.downloads = downloads
