@@ -81,7 +81,9 @@ def usage(store: Store) -> list[Usage]:
     """How much of each kind the store holds."""
     seen: set[int] = set()
     kinds = {"downloads": store.root / "downloads", "partial downloads": store.root / "partial"}
-    kinds |= {f"{path.name} trees": path for path in sorted((store.root / "items").glob("*"))}
+    # Environments last: their files are wheels' and bytecode's.
+    items = sorted(_children(store.root / "items"), key=lambda kind: kind.name == "environment")
+    kinds |= {f"{path.name} trees": path for path in items}
     kinds |= {"index cache": store.root / "uv", "unfinished": store.root / "tmp"}
     return [
         Usage(kind, len(list(folder.iterdir())), _size(folder, seen))

@@ -37,7 +37,8 @@ def blocks(page: Path, *languages: str) -> list[tuple[str, str]]:
 
 
 def prose(page: Path) -> str:
-    return FENCE.sub("", page.read_text(encoding="utf-8"))
+    """The page without what is fenced or commented out."""
+    return re.sub(r"<!--.*?-->", "", FENCE.sub("", page.read_text(encoding="utf-8")), flags=re.DOTALL)
 
 
 def everywhere(*languages: str) -> list[tuple[str, str]]:
@@ -148,6 +149,12 @@ def test_every_path_of_the_repository_that_is_named_exists(page: Path) -> None:
     missing |= {path for path in shown if not (ROOT / "src" / "hotdesk" / path).exists()}
     missing |= {module for module in modules if importlib.util.find_spec(module) is None}
     assert missing == set()
+
+
+def test_the_screenshot_is_shown_once_there_is_one() -> None:
+    there = (ROOT / "docs" / "screenshot.png").exists()
+
+    assert ("docs/screenshot.png" in prose(ROOT / "README.md")) is there
 
 
 def test_every_page_can_be_reached_from_the_readme() -> None:
