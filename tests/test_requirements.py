@@ -22,6 +22,7 @@ from hotdesk.requirements import BadRequirementError, check_debian_name, parse_r
         ("decorator<5", "decorator<5"),
         ("a~=1.4", "a~=1.4"),
         ("a==1.0+cpu", "a==1.0+cpu"),
+        ("a>=2 ;platform_machine=='x86_64'", 'a>=2; platform_machine == "x86_64"'),
         ('a; python_version<"3.12"', 'a; python_version < "3.12"'),
     ],
 )

@@ -11,8 +11,13 @@ from dataclasses import dataclass
 
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 _CLAUSE = r"(?:(?:>=|<=|==|!=|<|>)\s*[0-9]+(?:\.[0-9]+)*|(?:==|!=)\s*[0-9]+(?:\.[0-9]+)*\.\*)"
+_MARKER = (
+    r"(platform_machine|sys_platform|python_version|platform_system)\s*(==|!=)\s*"
+    r"(?:\"([a-z0-9_.]+)\"|'([a-z0-9_.]+)')"
+)
 _PLAIN = re.compile(
-    rf"({_NAME})\s*(?:\[\s*({_NAME}(?:\s*,\s*{_NAME})*)\s*\])?\s*({_CLAUSE}(?:\s*,\s*{_CLAUSE})*)?",
+    rf"({_NAME})\s*(?:\[\s*({_NAME}(?:\s*,\s*{_NAME})*)\s*\])?\s*({_CLAUSE}(?:\s*,\s*{_CLAUSE})*)?"
+    rf"(?:\s*;\s*{_MARKER})?",
     re.ASCII,
 )
 _FILES = (".whl", ".tar.gz", ".zip")
@@ -43,8 +48,13 @@ def parse_requirement(text: str) -> Requirement:
     match = None if stripped.endswith(_FILES) else _PLAIN.fullmatch(stripped)
     if not match:
         return _parse_any(stripped)
-    name, extras, clauses = match.groups()
-    return _requirement(name, extras.split(",") if extras else [], clauses.split(",") if clauses else [], "")
+    name, extras, clauses, variable, operator, *quoted = match.groups("")
+    marker = f'{variable} {operator} "{quoted[0] or quoted[1]}"' if variable else ""
+    return _requirement(name, _split(extras), _split(clauses), marker)
+
+
+def _split(listed: str) -> list[str]:
+    return listed.split(",") if listed else []
 
 
 def _requirement(name: str, extras: list[str], clauses: list[str], marker: str) -> Requirement:
