@@ -50,6 +50,13 @@ def test_uvs_file_is_followed(environment: dict[str, str]) -> None:
     assert find_indexes(environment) == (IndexUrl("https://mine.example/simple"),)
 
 
+def test_the_project_one_happens_to_be_in_has_no_say(environment: dict[str, str], tmp_path: Path) -> None:
+    before = find_indexes(environment)
+    (tmp_path / "uv.toml").write_text('[[index]]\nurl = "https://project.example/simple"\ndefault = true\n')
+
+    assert find_indexes(environment) == before
+
+
 def test_uvs_default_is_uvs_to_say(environment: dict[str, str]) -> None:
     [index] = find_indexes(environment)
 

@@ -145,6 +145,8 @@ def _ask_uv(environment: Mapping[str, str], *options: str) -> tuple[IndexUrl, ..
 
     argv = [find_uv_bin(), "pip", "compile", "-", "--python", sys.executable, "--no-python-downloads"]
     argv += ["--quiet", "--no-header", "--offline", "--emit-index-url", "--emit-find-links", *options]
+    # Or what a project's own `uv.toml` says would count in one folder and not in the next.
+    argv += ["--project", "/"]
     done = subprocess.run(argv, input="", capture_output=True, text=True, env=dict(environment), check=False)
     if done.returncode:
         raise IndexConfigurationError(
