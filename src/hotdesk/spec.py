@@ -18,7 +18,6 @@ from hotdesk.requirements import (
     check_debian_name,
     parse_requirement,
 )
-
 from hotdesk.toml_table import Keys, Table, did_you_mean
 
 if TYPE_CHECKING:
