@@ -187,3 +187,34 @@ def test_a_folder_without_a_spec_is_said_so(hotdesk: Hotdesk, tmp_path: Path) ->
 
     assert done.returncode == 2
     assert f"there is no `hotdesk.toml` in {tmp_path}" in done.stderr
+
+
+def test_the_gpu_variant_is_not_opened_without_a_gpu(hotdesk: Hotdesk) -> None:
+    for command in (["up", "sdcnd-term1"], ["run", "--desk", "sdcnd-term1"]):
+        done = hotdesk.try_(*command, "--variant", "gpu", *(["true"] if command[0] == "run" else []))
+
+        assert done.returncode == 1
+        assert "the variant `gpu` needs a GPU" in done.stderr
+        assert "--variant" in done.stderr
+        assert not hotdesk.store.exists()
+
+
+def test_a_name_that_another_folder_has_is_refused(hotdesk: Hotdesk, tmp_path: Path) -> None:
+    a_desk(hotdesk, "mine", tmp_path)
+
+    done = hotdesk.try_("up", "sdcnd-term1", "--name", "mine")
+
+    assert done.returncode == 1
+    assert "the desk `mine` belongs to another folder or variant" in done.stderr
+    assert not hotdesk.store.exists()
+
+
+def test_offline_with_an_empty_store_downloads_nothing_and_lists_what_is_missing(hotdesk: Hotdesk) -> None:
+    done = hotdesk.try_("up", "sdcnd-term1", "--offline")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "files of this desk are not in the store" in done.stderr
+    assert "tensorflow_cpu-" in done.stderr
+    assert "run it once without `--offline`" in done.stderr
+    assert not list((hotdesk.store / "downloads").glob("*"))
+    assert hotdesk.json("ls") == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -118,6 +119,38 @@ def test_an_interrupted_command_says_that_it_can_go_on(
 
     assert ended.value.code == 130
     assert "interrupted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("number", "cure"),
+    [(errno.ENOSPC, "hotdesk cache gc"), (errno.EDQUOT, "hotdesk cache gc"), (errno.EROFS, "HOTDESK_STORE")],
+)
+def test_what_the_system_refuses_is_an_error_with_a_cure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int, cure: str
+) -> None:
+    @click.command("write")
+    def write() -> None:
+        raise OSError(number, os.strerror(number), "/some/where")
+
+    monkeypatch.setattr("hotdesk.cli.main.hotdesk", write)
+    with pytest.raises(SystemExit) as ended:
+        main([])
+
+    said = capsys.readouterr().err
+    assert ended.value.code == 1
+    assert said.startswith("error: the system refuses at /some/where\n")
+    assert os.strerror(number) in said
+    assert cure in said
+
+
+def test_a_mistake_of_hotdesks_own_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    @click.command("stumble")
+    def stumble() -> None:
+        raise FileNotFoundError(errno.ENOENT, "No such file", "/some/where")
+
+    monkeypatch.setattr("hotdesk.cli.main.hotdesk", stumble)
+    with pytest.raises(FileNotFoundError):
+        main([])
 
 
 def test_a_reader_that_goes_away_is_no_error(hotdesk: Hotdesk) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -35,6 +36,10 @@ _COMMANDS = {
     "doctor": "host",
     "completion": "host",
 }
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_REFUSALS = {*_FULL, errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 class _LazyGroup(click.Group):
@@ -95,7 +100,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # The reader went away (`hotdesk logs | head`): nothing more to say, and nobody to say it to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        _print_error(_refused(error))
+        sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _refused(error: OSError) -> HotdeskError:
+    """What the system said no to, where no part of hotdesk says it better."""
+    hint = "mend its permissions, or set HOTDESK_STORE (downloads) or HOTDESK_DATA (desks) to another folder"
+    if error.errno in _FULL:
+        hint = "free some space, with `hotdesk cache gc` among others, or set HOTDESK_STORE to another disk"
+    where = f" at {error.filename}" if error.filename else ""
+    return HotdeskError(f"the system refuses{where}", why=error.strerror or str(error), hint=hint)
 
 
 def _print_error(error: HotdeskError) -> None:
