@@ -20,6 +20,7 @@ SPEC = """
 name = "mine"
 python = "3.13"
 base = "debian:trixie"
+platforms = ["linux/amd64"]
 
 [packages]
 pypi = ["six"]  # the one
