@@ -14,6 +14,7 @@ LEVELS: list[set[str]] = [
     {"errors", "progress"},
     {"lock", "spec", "toml_lines", "toml_table", "requirements", "edit"},
     {"store"},
+    {"keys"},
     {"indexes", "fetch"},
     {"engines", "layers"},
     {"build", "resolve", "project", "doctor"},

@@ -13,11 +13,11 @@ import pytest
 from tests.layers.wheelhouse import WHEEL, write_wheel
 
 from hotdesk.build.environment import add_bytecode, make_environment
-from hotdesk.build.root import Keys
-from hotdesk.cache import collect_garbage, record_lock, usage, users, verify
+from hotdesk.cache import collect_garbage, usage, users, verify
 from hotdesk.desk.folder import Desk, make_folder, write_desk
 from hotdesk.engines.request import Root
 from hotdesk.errors import StoreError
+from hotdesk.keys import Keys
 from hotdesk.layers.contents import scan_tree, write_contents
 from hotdesk.layers.wheels import make_wheel_tree
 from hotdesk.lock import (
@@ -88,7 +88,7 @@ class Shelf:
         path = self.folder / name / "hotdesk.lock"
         path.parent.mkdir()
         write_lock(lock, path)
-        record_lock(self.store, path)
+        self.store.record_user(path)
         assert {wheel.name for wheel in wheels} == set(keys.wheels)
         assert environment.name == keys.environment
         return path
@@ -205,7 +205,7 @@ def test_a_wheel_that_was_built_is_kept_with_what_its_build_requires(shelf: Shel
     shelf.store.make("built", key, lambda item: _copy(shelf, built, item))
     path = shelf.folder / "one.lock"
     write_lock(lock, path)
-    record_lock(shelf.store, path)
+    shelf.store.record_user(path)
 
     collect_garbage(shelf.store)
 

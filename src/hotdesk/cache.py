@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hotdesk.build.root import Needs, needs_of
 from hotdesk.desk import desks
 from hotdesk.errors import HotdeskError, LockError, StoreError
+from hotdesk.keys import Needs, needs_of
 from hotdesk.layers.contents import verify_tree
 from hotdesk.lock import LOCK_NAME, read_lock
 from hotdesk.store import remove_tree
@@ -37,17 +37,6 @@ class Usage:
     kind: str
     count: int
     size: int
-
-
-def record_lock(store: Store, lock_path: Path) -> None:
-    """Remember that the lock at `lock_path` was opened with this store, so that its packages are kept."""
-    folder = store.root / "users"
-    folder.mkdir(parents=True, exist_ok=True)
-    name = hashlib.sha256(os.fsencode(lock_path)).hexdigest()[:32]
-    if not (folder / name).exists():
-        partial = folder / f".{name}.{os.getpid()}"
-        partial.write_bytes(os.fsencode(lock_path))
-        partial.replace(folder / name)
 
 
 def users(store: Store) -> list[User]:

@@ -128,7 +128,7 @@ def _append(array: Array, name: str) -> None:
     """In the manner of the array: on the last line, or on one of its own where each has its own."""
     rendered = array.as_string()
     lines = len(re.findall(r"\n", rendered))
-    one_each = "\n" in rendered and lines > len(array) or lines >= len(array) > 0
+    one_each = ("\n" in rendered and lines > len(array)) or lines >= len(array) > 0
     match = re.search(r"\n([ \t]+)\S", rendered)
     if one_each:
         array.add_line(name, indent=match.group(1) if match else "  ")

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Literal
 
 from hotdesk.build.background import compile_in_background
 from hotdesk.build.root import make_root
-from hotdesk.cache import record_lock
 from hotdesk.desk import Desk, DeskOrder, Opened, desk_home, desks, open_desk
 from hotdesk.engines import sandbox
 from hotdesk.engines.request import RunRequest
@@ -121,7 +120,7 @@ def prepare_run(
 def _prepare(locked: LockedVariant, preparation: Preparation, project: Project | None = None) -> Root:
     store = Store(default_store_path())
     if project:
-        record_lock(store, project.lock_path)
+        store.record_user(project.lock_path)
     return make_root(store, locked, offline=preparation.offline, progress=preparation.progress)
 
 
@@ -153,7 +152,7 @@ def _desk_name(project: Project, variant: str, name: str | None) -> str:
 def _refuse_gpu(variant: Variant) -> None:
     if variant.gpu:
         raise EngineError(
-            f"the variant `{variant.name}` needs a GPU, and this version of hotdesk cannot pass one to a desk",
+            f"the variant `{variant.name}` needs a GPU, and this hotdesk cannot pass one to a desk yet",
             why="without it the desk would open and train on the CPU, which is not what was asked for",
             hint="choose another variant with --variant",
         )

@@ -63,7 +63,7 @@ def find_project(start: Path) -> Project:
             return Project(folder, folder, read_spec(folder / SPEC_NAME))
     raise UsageError(
         f"there is no `{SPEC_NAME}` in {start} or above it",
-        hint="`hotdesk init` writes one; `hotdesk up TEMPLATE` opens a desk without one: see `hotdesk templates`",
+        hint="`hotdesk init` writes one; `hotdesk up TEMPLATE` needs none: see `hotdesk templates`",
     )
 
 

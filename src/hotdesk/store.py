@@ -85,6 +85,14 @@ class Store:
                 filled.rename(final)
         return final
 
+    def record_user(self, lock: Path) -> None:
+        """Remember that the lock file `lock` was opened with this store, so that its packages are kept."""
+        record = self._folder("users") / hashlib.sha256(os.fsencode(lock)).hexdigest()[:32]
+        if not record.exists():
+            partial = record.with_name(f".{record.name}.{os.getpid()}")
+            partial.write_bytes(os.fsencode(lock))
+            partial.replace(record)
+
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """A private folder on the store's file system, removed at the end; a lock on it marks it alive."""

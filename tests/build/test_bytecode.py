@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hotdesk.build import compile_script
-from hotdesk.build.bytecode import bytecode_key, interpreter_packages
 from hotdesk.build.compile_script import canonical_pyc, find_modules
+from hotdesk.keys import bytecode_key, interpreter_packages
 
 if TYPE_CHECKING:
     from pathlib import Path

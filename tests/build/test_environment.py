@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.layers.wheelhouse import WHEEL, write_wheel
 
-from hotdesk.build.environment import add_bytecode, environment_key, make_environment, verify_environment
+from hotdesk.build.environment import add_bytecode, make_environment, verify_environment
 from hotdesk.errors import UnsafeArchiveError
+from hotdesk.keys import environment_key
 from hotdesk.layers.contents import scan_tree, write_contents
 from hotdesk.layers.wheels import make_wheel_tree
 from hotdesk.progress import SILENT

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hotdesk.build.sdist import build_failure, built_key, write_canonical_wheel
+from hotdesk.build.sdist import build_failure, write_canonical_wheel
 from hotdesk.errors import BuildRequiredError
+from hotdesk.keys import built_key
 from hotdesk.layers.wheels import wheel_entries
 
 if TYPE_CHECKING:

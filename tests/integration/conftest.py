@@ -12,9 +12,9 @@ import pytest
 from tests.support.commandline import Hotdesk
 from tests.support.locked_index import LockedIndex
 
-from hotdesk.build.root import Keys
 from hotdesk.doctor import sandbox_starts
 from hotdesk.engines.request import Network, Root
+from hotdesk.keys import Keys
 from hotdesk.project import find_project
 from hotdesk.store import Store
 

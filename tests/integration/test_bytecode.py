@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.layers.wheelhouse import WHEEL, write_wheel
 
-from hotdesk.build.bytecode import Interpreter, bytecode_key, compile_wheel, compile_wheels
+from hotdesk.build.bytecode import Interpreter, compile_wheel, compile_wheels
 from hotdesk.build.environment import add_bytecode, make_environment
 from hotdesk.engines.bubblewrap import run_bwrap
 from hotdesk.errors import EngineError
+from hotdesk.keys import bytecode_key
 from hotdesk.layers.contents import read_contents, verify_tree
 from hotdesk.layers.wheels import make_wheel_tree, site_packages
 from hotdesk.store import Store

@@ -20,9 +20,10 @@ from tests.layers.wheelhouse import (
 )
 
 from hotdesk.errors import UnsafeArchiveError
+from hotdesk.keys import wheel_tree_key
 from hotdesk.layers.contents import read_contents, verify_tree
 from hotdesk.layers.entries import File
-from hotdesk.layers.wheels import make_wheel_tree, wheel_entries, wheel_tree_key
+from hotdesk.layers.wheels import make_wheel_tree, wheel_entries
 from hotdesk.store import Store
 
 if TYPE_CHECKING:

@@ -6,13 +6,12 @@ Killed at any point it loses one wheel's work; the next `up` or `run` starts it 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hotdesk.build.root import Keys, interpreter_hashes
+from hotdesk.keys import Keys, interpreter_hashes
 from hotdesk.layers.contents import TREE
 
 if TYPE_CHECKING:
@@ -27,6 +26,9 @@ def compile_in_background(store: Store, locked: LockedVariant) -> None:
     environment = store.item("environment", Keys.of(locked).environment)
     if (environment / _DONE).exists():
         return
+    import pickle
+    import subprocess
+
     # The lock travels by pipe: the caller's lock file may change or go before the process has read it.
     process = subprocess.Popen(
         [sys.executable, "-m", "hotdesk.build.background", os.fspath(store.root)],
@@ -37,8 +39,6 @@ def compile_in_background(store: Store, locked: LockedVariant) -> None:
         cwd="/",
     )
     assert process.stdin
-    import pickle
-
     with suppress(BrokenPipeError), process.stdin:
         process.stdin.write(pickle.dumps(locked))
     process.returncode = 0  # it outlives us on purpose: no warning about a child that was not waited for

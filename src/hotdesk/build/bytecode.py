@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from hotdesk.engines.bubblewrap import run_bwrap
 from hotdesk.errors import EngineError
+from hotdesk.keys import bytecode_key
 from hotdesk.layers.contents import TREE, read_contents, scan_tree, write_contents
 from hotdesk.progress import SILENT
-from hotdesk.store import item_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from hotdesk.progress import Progress
     from hotdesk.store import Store
 
-INTERPRETER_PACKAGES = ("python{0}-minimal", "libpython{0}-minimal", "libpython{0}-stdlib", "python{0}")
 _TREE, _OUTPUT = "/tmp/tree", "/tmp/output"  # noqa: S108 - in the sandbox, where /tmp is new
 _MANY_BYTES = 4_000_000  # of source: less takes a second or two, and is not worth several processes
 
@@ -32,16 +31,6 @@ class Interpreter:
     system: Path
     python: str
     packages: tuple[str, ...]
-
-
-def interpreter_packages(python: str) -> tuple[str, ...]:
-    """The Debian packages whose bytes decide what the interpreter compiles."""
-    return tuple(name.format(python) for name in INTERPRETER_PACKAGES)
-
-
-def bytecode_key(wheel_key: str, python: str, packages: Sequence[str]) -> str:
-    """From the lock alone: the wheel item's key, and the SHA-256 of each interpreter package."""
-    return item_key("bytecode 1", wheel_key, python, *sorted(packages))
 
 
 def compile_wheel(store: Store, wheel: Path, interpreter: Interpreter, processes: int = 1) -> Path:

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hotdesk.errors import UnsafeArchiveError
+from hotdesk.keys import environment_key
 from hotdesk.layers.contents import TREE, Contents, differences, read_contents, scan_tree
 from hotdesk.layers.entries import Written
 from hotdesk.progress import SILENT
-from hotdesk.store import item_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,11 +29,6 @@ _OWNERS = "owners.json"
 _MADE_OF = "made-of.json"
 _LINKERS = 2  # more than two threads only wait for the file system's journal
 _NO_LINK = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOSYS, errno.EOPNOTSUPP}
-
-
-def environment_key(wheel_keys: Sequence[str], python: str) -> str:
-    """The environment's name in the store, from the lock alone: see `wheel_tree_key`."""
-    return item_key("environment 1", python, *wheel_keys)
 
 
 def make_environment(

@@ -24,15 +24,15 @@ from uv import find_uv_bin
 from hotdesk.engines.bubblewrap import run_bwrap
 from hotdesk.engines.seccomp import protect_host
 from hotdesk.errors import BuildRequiredError, HashMismatchError
-from hotdesk.store import Store, item_key
+from hotdesk.keys import built_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from hotdesk.lock import PythonPackage
+    from hotdesk.store import Store
 
-RECIPE = "built-1"
 _STAMP = (1980, 1, 1, 0, 0, 0)
 _EPOCH = "315532800"  # the first moment that a zip can state
 _LINES_OF_LOG = 25
@@ -106,11 +106,6 @@ def built_wheel(
             hint=f"run `hotdesk lock --upgrade {package.name}`, or choose a version that has wheels",
         )
     return path
-
-
-def built_key(sdist: str, requires: Sequence[str], base_key: str) -> str:
-    """The store's name for a built wheel, from the hashes of all that goes into it."""
-    return item_key(RECIPE, base_key, sdist, *sorted(requires))
 
 
 def sha256_of(path: Path) -> str:

@@ -22,10 +22,11 @@ from hotdesk.build.ownership import settle_ownership, write_ownership
 from hotdesk.build.standard_library import compile_standard_library, install_bytecode
 from hotdesk.build.unpack import SystemTree
 from hotdesk.engines.request import HOME, USER_ID
+from hotdesk.keys import system_key
 from hotdesk.layers.contents import TREE, scan_tree, write_contents
 from hotdesk.layers.debian import Ownership
 from hotdesk.progress import SILENT
-from hotdesk.store import item_key, remove_tree
+from hotdesk.store import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
     from hotdesk.lock import DebianPackage
     from hotdesk.progress import Progress
     from hotdesk.store import Store
-
-RECIPE = "system-1"
-"""Its number goes up whenever this package makes something else of the same .debs."""
 
 _UNPACKERS = 2
 _DESK = {HOME.strip("/"): Ownership(USER_ID, USER_ID, 0o755)}
@@ -82,11 +80,6 @@ class SystemBuild:
 
 def _present(owners: Mapping[str, Ownership], tree: Path) -> dict[str, Ownership]:
     return {path: owner for path, owner in owners.items() if os.path.lexists(tree / path)}
-
-
-def system_key(packages: Iterable[DebianPackage]) -> str:
-    """The name of the base system in the store; only what is locked has a part in it."""
-    return item_key(RECIPE, *sorted(f"{package.name} {package.artifact.sha256}" for package in packages))
 
 
 def make_system(

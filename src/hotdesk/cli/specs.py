@@ -121,8 +121,6 @@ def lock_project(
 
     Nothing is written before everything is resolved.
     """
-    from hotdesk.build.root import make_base_system
-    from hotdesk.fetch import remember
     from hotdesk.lock import read_lock, write_file, write_lock
     from hotdesk.resolve.locking import make_lock
     from hotdesk.spec import parse_spec
@@ -132,18 +130,7 @@ def lock_project(
     spec = project.spec if text is None else parse_spec(text)
     store = Store(default_store_path())
     with show_progress() as progress, store.in_use():
-        locking = make_lock(
-            spec,
-            previous,
-            store=store,
-            progress=progress,
-            upgrade=upgrade,
-            base_system=lambda packages, snapshot: make_base_system(
-                store, packages, snapshot, progress=progress
-            ),
-        )
-    for artifact, url in locking.places:
-        remember(store, artifact, url)
+        locking = make_lock(spec, previous, store=store, progress=progress, upgrade=upgrade)
     if text is not None:
         write_file(project.spec_path, text)
     write_lock(locking.lock, project.lock_path)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from hotdesk.keys import wheel_tree_key
 from hotdesk.layers.contents import Contents, write_contents
 from hotdesk.layers.entries import Deflated, Directory, File, safe_path, write_tree
 from hotdesk.layers.wheel_metadata import (
@@ -22,7 +23,6 @@ from hotdesk.layers.wheel_metadata import (
     root_is_purelib,
 )
 from hotdesk.layers.zip_archive import Member, ZipArchive
-from hotdesk.store import item_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,10 +50,6 @@ def wheel_entries(wheel: Path, python: str, name: str = "") -> Iterator[Entry]:
     wheel where its path does not say.
     """
     return _Wheel(ZipArchive(wheel, name), python).entries()
-
-
-def wheel_tree_key(sha256: str, python: str) -> str:
-    return item_key("wheel-tree 1", sha256, python)
 
 
 def make_wheel_tree(store: Store, wheel: Path, sha256: str, python: str, name: str = "") -> Path:

@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from hotdesk.build.system import system_key
 from hotdesk.errors import ResolveError, UsageError
 from hotdesk.fetch import remember
+from hotdesk.keys import system_key
 from hotdesk.layers.plan import plan_layers
 from hotdesk.lock import Inputs, Lock, PlatformLock
 from hotdesk.progress import SILENT
@@ -314,7 +314,7 @@ class _PythonTools:
 
 def _make_base_system(machinery: Machinery) -> Callable[[tuple[DebianPackage, ...], str], Path]:
     def make(packages: tuple[DebianPackage, ...], snapshot: str) -> Path:
-        from hotdesk.build.root import make_base_system
+        from hotdesk.build.assembly import make_base_system
 
         return make_base_system(
             machinery.store, packages, snapshot, offline=machinery.offline, progress=machinery.progress

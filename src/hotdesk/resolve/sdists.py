@@ -25,7 +25,6 @@ from hotdesk.build.sdist import (
     build_environment,
     build_requirements,
     build_wheel,
-    built_key,
     more_build_requirements,
     sha256_of,
     system_options,
@@ -34,6 +33,7 @@ from hotdesk.engines.bubblewrap import run_bwrap
 from hotdesk.engines.seccomp import protect_host
 from hotdesk.errors import BuildRequiredError
 from hotdesk.fetch import Fetcher, remember
+from hotdesk.keys import built_key
 from hotdesk.lock import Artifact, Build
 from hotdesk.resolve.pypi import best_offer, lock_offers
 from hotdesk.resolve.uv import Choice, NoSolution, Offer, Question, Uv, ask, with_find_links
