@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from hotdesk.build.unpack import MTIME, control_fields
 from hotdesk.engines.bubblewrap import run_bwrap
+from hotdesk.engines.host import read_host
 from hotdesk.engines.namespaces import explain
 from hotdesk.engines.seccomp import pretend_ownership
 from hotdesk.errors import ConfigureError
@@ -100,7 +101,7 @@ def _options(tree: Path) -> list[str]:
         "--unshare-user",
         "--unshare-all",
         *("--uid", "0", "--gid", "0", "--cap-add", "ALL", "--hostname", "desk"),
-        *("--bind", str(tree), "/", "--proc", "/proc", "--dev", "/dev"),
+        *("--bind", str(tree), "/", *read_host().kernel_options()),
         *("--tmpfs", "/run", "--tmpfs", "/tmp", "--chdir", "/"),  # noqa: S108
     ]
 

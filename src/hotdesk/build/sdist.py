@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from uv import find_uv_bin
 
 from hotdesk.engines.bubblewrap import run_bwrap
+from hotdesk.engines.host import read_host
 from hotdesk.engines.seccomp import protect_host
 from hotdesk.errors import BuildRequiredError, HashMismatchError
 from hotdesk.keys import built_key
@@ -149,7 +150,7 @@ def system_options(system: Path) -> list[str]:
             options += ["--symlink", os.readlink(path), inside]
         elif path.name in ("usr", "etc", "var", "bin", "sbin", "lib", "lib64") and path.is_dir():
             options += ["--ro-bind", os.fspath(path), inside]
-    return [*options, "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--tmpfs", "/run"]  # noqa: S108
+    return [*options, *read_host().kernel_options(), "--tmpfs", "/tmp", "--tmpfs", "/run"]  # noqa: S108
 
 
 def build_environment() -> dict[str, str]:

@@ -54,6 +54,15 @@ class Host:
     hidden: tuple[str, ...] = ()
     can_forbid_namespaces: bool = True
 
+    def kernel_options(self) -> list[str]:
+        """Bubblewrap's options for `/proc` and `/dev`, closed also to a caller who is root."""
+        options = ["--proc", "/proc", "--dev", "/dev"]
+        for path in self.protected:
+            options += ["--ro-bind", path, path]
+        for path in self.hidden:
+            options += ["--ro-bind", os.devnull, path]
+        return options
+
 
 def read_host(environment: Mapping[str, str] | None = None, top: Path = Path("/")) -> Host:
     """What this machine is, as the caller with this `environment` sees it."""

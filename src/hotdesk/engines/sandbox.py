@@ -110,11 +110,7 @@ def _namespaces(request: RunRequest, host: Host) -> list[str]:
 def _system(request: RunRequest, host: Host) -> list[str]:
     root = request.root
     options = ["--ro-bind", str(root.system), "/", "--ro-bind", str(root.environment), PREFIX]
-    options += ["--proc", "/proc", "--dev", "/dev"]
-    for path in host.protected:
-        options += ["--ro-bind", path, path]
-    for path in host.hidden:
-        options += ["--ro-bind", os.devnull, path]
+    options += host.kernel_options()
     options += ["--perms", "0755", "--tmpfs", "/sys"]
     for folder in host.hardware:
         options += ["--ro-bind-try", str(folder), f"/sys/devices/system/{folder.name}"]
