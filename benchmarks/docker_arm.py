@@ -93,10 +93,11 @@ class Daemon:
         self.folder = folder
         self.data = folder / "data"
         self.host = f"unix://{folder}/socket"
+        self._had_bridge = Path("/sys/class/net/docker0").exists()
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        if Path("/sys/class/net/docker0").exists() and _answers("unix:///var/run/docker.sock"):
+        if _answers("unix:///var/run/docker.sock"):
             raise BenchmarkError("a Docker daemon runs already: stop it, the benchmark starts its own")
         self.folder.mkdir(parents=True)
         with (self.folder / "log").open("wb") as log:
@@ -127,6 +128,8 @@ class Daemon:
             if point.startswith(f"{self.folder}/"):
                 subprocess.run(["umount", "--lazy", point], check=False)
         shutil.rmtree(self.folder, ignore_errors=True)
+        if not self._had_bridge:
+            subprocess.run(["ip", "link", "delete", "docker0"], capture_output=True, check=False)
 
     def _stop(self) -> None:
         if self._process and self._process.poll() is None:
