@@ -228,7 +228,7 @@ def format_lock(lock: Lock) -> str:
 
 
 def _platform_lines(name: str, platform: PlatformLock) -> str:
-    debian = _rows(_debian_to_json(package) for package in platform.debian)
+    debian = _rows(debian_to_json(package) for package in platform.debian)
     pypi = _rows(_python_to_json(package) for package in platform.pypi)
     unavailable = _dump(dict(sorted(platform.unavailable.items())))
     body = f'   "unavailable": {unavailable},\n   "debian": {debian},\n   "pypi": {pypi}'
@@ -258,7 +258,7 @@ def _inputs_to_json(inputs: Inputs) -> dict[str, object]:
     }
 
 
-def _debian_to_json(package: DebianPackage) -> dict[str, object]:
+def debian_to_json(package: DebianPackage) -> dict[str, object]:
     return {
         "name": package.name,
         "version": package.version,
@@ -317,7 +317,7 @@ def parse_lock(text: str) -> Lock:
         snapshot=data["snapshot"],
         platforms={
             name: PlatformLock(
-                debian=tuple(_debian_from_json(row) for row in platform["debian"]),
+                debian=tuple(debian_from_json(row) for row in platform["debian"]),
                 pypi=tuple(_python_from_json(row) for row in platform["pypi"]),
                 unavailable=platform["unavailable"],
             )
@@ -326,7 +326,7 @@ def parse_lock(text: str) -> Lock:
     )
 
 
-def _debian_from_json(row: dict[str, Any]) -> DebianPackage:
+def debian_from_json(row: dict[str, Any]) -> DebianPackage:
     return DebianPackage(
         name=row["name"],
         version=row["version"],

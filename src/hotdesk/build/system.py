@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from threading import BoundedSemaphore, Lock
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from hotdesk.build.configure import configure
@@ -29,7 +29,7 @@ from hotdesk.progress import SILENT
 from hotdesk.store import remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from hotdesk.build.unpack import Unpacked
@@ -84,35 +84,29 @@ def _present(owners: Mapping[str, Ownership], tree: Path) -> dict[str, Ownership
 
 def make_system(
     store: Store,
-    packages: Iterable[DebianPackage],
-    deb: Callable[[DebianPackage], Path],
+    packages: Sequence[DebianPackage],
+    debs: Iterable[tuple[DebianPackage, Path]],
     progress: Progress = SILENT,
 ) -> Path:
-    """The base system's item in the store, made where it is not there yet; `deb` gives a package's file.
+    """The base system's item in the store, made where it is not there yet.
 
-    `deb` may wait for it to arrive; it is called from many threads.
+    `debs` gives each of `packages` with its verified file, in any order, as they arrive.
     """
-    # The largest first, so that none of them is left alone at the end.
-    ordered = sorted(packages, key=lambda package: -package.artifact.size)
 
     def fill(folder: Path) -> None:
         build = SystemBuild(folder)
-        size = sum(package.artifact.size for package in ordered)
-        # A thread for each, since most of them wait for a download, and nobody knows which is next.
-        busy = BoundedSemaphore(_UNPACKERS)
+        size = sum(package.artifact.size for package in packages)
         with (
             progress.task("unpacking the base system", size, "bytes") as task,
-            ThreadPoolExecutor(max(len(ordered), 1)) as pool,
+            ThreadPoolExecutor(_UNPACKERS) as pool,
         ):
 
-            def unpack(package: DebianPackage) -> None:
-                path = deb(package)
-                with busy:
-                    build.unpack(package, path)
+            def unpack(package: DebianPackage, deb: Path) -> None:
+                build.unpack(package, deb)
                 task.advance(package.artifact.size)
 
-            for _ in pool.map(unpack, ordered):
-                pass
+            for unpacked in [pool.submit(unpack, package, deb) for package, deb in debs]:
+                unpacked.result()
         build.configure(progress)
 
-    return store.make("system", system_key(ordered), fill)
+    return store.make("system", system_key(packages), fill)

@@ -185,7 +185,8 @@ class _Wheel:
             raise bad_wheel(self.label, f"it would replace the environment's own `{path}`")
 
     def _relative(self, path: str) -> str:
-        return posixpath.relpath(path, self.site)
+        inside = path.removeprefix(f"{self.site}/")
+        return inside if inside != path else posixpath.relpath(path, self.site)
 
     def _file(self, placed: _Placed) -> File:
         member, recorded = placed.member, placed.recorded

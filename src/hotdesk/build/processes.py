@@ -1,0 +1,221 @@
+"""Steps of the recipe that run in processes of their own.
+
+Threads share one interpreter, and downloading, unpacking the base system and unpacking 35,000 files of
+wheels would each keep it busy. The base system takes longest from its first package to the last script, so
+wheels are unpacked at a lower priority.
+
+A worker reads jobs from its standard input and answers on its standard output, a line of JSON each. It ends
+when its input does: a parent that is killed leaves none behind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from hotdesk import errors
+from hotdesk.lock import debian_from_json, debian_to_json
+from hotdesk.progress import SILENT
+from hotdesk.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from hotdesk.lock import DebianPackage
+    from hotdesk.progress import Progress, Task, Unit
+
+_NICENESS_OF_WHEELS = 5
+
+
+class Worker:
+    """One process that works on `store`; `task` is `wheels` or `system`."""
+
+    def __init__(self, task: str, store: Store) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "hotdesk.build.processes", task, os.fspath(store.root)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            encoding="utf-8",
+            start_new_session=True,  # Ctrl-C is for the parent, which ends its workers
+        )
+        self._lock = threading.Lock()
+
+    def tell(self, message: object) -> None:
+        """Send one line; a worker that is gone is found by `listen`."""
+        assert self._process.stdin
+        try:
+            with self._lock:
+                self._process.stdin.write(json.dumps(message) + "\n")
+                self._process.stdin.flush()
+        except (BrokenPipeError, ValueError):
+            pass
+
+    def listen(self, job: str, progress: Progress) -> None:
+        """Show what the worker reports until it answers; raises its error. `job` is what errors call it."""
+        assert self._process.stdout
+        with ExitStack() as stack:
+            tasks: dict[str, tuple[ExitStack, Task]] = {}
+            for line in self._process.stdout:
+                message = json.loads(line)
+                match message:
+                    case {"begin": label, "total": total, "unit": unit}:
+                        shown = stack.enter_context(ExitStack())
+                        tasks[label] = shown, shown.enter_context(progress.task(label, total, unit))
+                    case {"advance": label, "amount": amount}:
+                        tasks[label][1].advance(amount)
+                    case {"end": label}:
+                        tasks[label][0].close()
+                    case {"note": text}:
+                        progress.note(text)
+                    case {"error": [kind, what, why, hint]}:
+                        raise getattr(errors, kind)(what, why=why, hint=hint)
+                    case _:
+                        return
+        raise errors.StoreError(
+            f"{job} could not be finished",
+            why=f"the process at it ended with status {self._process.wait()}; perhaps memory ran out",
+            hint="run the same command again: it goes on from what is there",
+        )
+
+    def end(self) -> None:
+        """Kill it: what it was making is scratch, and after an answer it is idle."""
+        self._process.kill()
+        self._process.communicate()
+
+
+class Unpackers:
+    """Processes that unpack wheels into the store. A context manager: leaving it ends them."""
+
+    def __init__(self, store: Store, python: str) -> None:
+        self._store = store
+        self._python = python
+        self._threads = ThreadPoolExecutor(min(4, len(os.sched_getaffinity(0))), "unpacker")
+        self._own = threading.local()
+        self._workers: list[Worker] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for worker in self._workers:
+            worker.end()
+        self._threads.shutdown()
+
+    def submit(self, wheel: Path, sha256: str, name: str) -> Future[None]:
+        """Unpack the file `wheel`; `name` is what errors call it."""
+        return self._threads.submit(self._unpack, wheel, sha256, name)
+
+    def _unpack(self, wheel: Path, sha256: str, name: str) -> None:
+        if not hasattr(self._own, "worker"):
+            self._own.worker = Worker("wheels", self._store)
+            self._workers.append(self._own.worker)
+        self._own.worker.tell(
+            {"wheel": os.fspath(wheel), "sha256": sha256, "name": name, "python": self._python}
+        )
+        self._own.worker.listen(f"unpacking `{name}`", SILENT)
+
+
+class SystemBuilder:
+    """A process that makes the base system of `packages`. A context manager: leaving it ends the process."""
+
+    def __init__(self, store: Store, packages: Sequence[DebianPackage], progress: Progress) -> None:
+        self._worker = Worker("system", store)
+        self._worker.tell([debian_to_json(package) for package in packages])
+        self._thread = ThreadPoolExecutor(1, "system")
+        self._listening = self._thread.submit(self._worker.listen, "the base system", progress)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._worker.end()
+        self._thread.shutdown()
+
+    def arrived(self, sha256: str) -> None:
+        """The .deb of this hash is in the store."""
+        self._worker.tell(sha256)
+
+    def finish(self) -> None:
+        """Wait until the base system is in the store; raises what went wrong."""
+        self._listening.result()
+
+
+def _say(message: object) -> None:
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+class _Reports:
+    """Progress that goes to the parent."""
+
+    @contextmanager
+    def task(self, label: str, total: int, unit: Unit = "items") -> Iterator[Task]:
+        _say({"begin": label, "total": total, "unit": unit})
+        yield _Report(label)
+        _say({"end": label})
+
+    def note(self, message: str) -> None:
+        _say({"note": message})
+
+
+class _Report:
+    def __init__(self, label: str) -> None:
+        self._label = label
+
+    def advance(self, amount: int) -> None:
+        _say({"advance": self._label, "amount": amount})
+
+    def grow(self, amount: int) -> None:
+        raise NotImplementedError("no task of these grows")
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except errors.HotdeskError as error:
+        _say({"error": [type(error).__name__, error.what, error.why, error.hint]})
+    except OSError as error:
+        why = f"{error.strerror or error}: {error.filename}" if error.filename else str(error)
+        hint = "free some space or mend its permissions, or set HOTDESK_STORE to another folder"
+        _say({"error": ["StoreError", "the store cannot be written", why, hint]})
+    else:
+        _say("done")
+
+
+def _unpack_wheels(store: Store) -> None:
+    from hotdesk.layers.wheels import make_wheel_tree
+
+    os.nice(_NICENESS_OF_WHEELS)
+    for line in sys.stdin:
+        with _answering():
+            job: dict[str, Any] = json.loads(line)
+            make_wheel_tree(store, Path(job["wheel"]), job["sha256"], job["python"], job["name"])
+
+
+def _make_system(store: Store) -> None:
+    from hotdesk.build.system import make_system
+
+    packages = [debian_from_json(row) for row in json.loads(sys.stdin.readline())]
+    by_hash = {package.artifact.sha256: package for package in packages}
+
+    def debs() -> Iterator[tuple[DebianPackage, Path]]:
+        for _ in packages:
+            if not (line := sys.stdin.readline()):
+                os._exit(1)  # the parent is gone
+            yield by_hash[json.loads(line)], store.download(json.loads(line))
+
+    with _answering():
+        make_system(store, packages, debs(), _Reports())
+
+
+if __name__ == "__main__":
+    {"wheels": _unpack_wheels, "system": _make_system}[sys.argv[1]](Store(Path(sys.argv[2])))
