@@ -98,6 +98,139 @@ def test_a_store_that_cannot_be_written_says_what_to_do(tmp_path: Path) -> None:
         Store(tmp_path / "file" / "store").make("wheel", "key", lambda _: None)
 
 
+def test_a_store_is_private_whatever_the_umask(store: Store) -> None:
+    before = os.umask(0)
+    try:
+        store.make("wheel", "key", lambda _: None)
+    finally:
+        os.umask(before)
+
+    assert store.root.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_store_that_others_may_write_to_is_refused(store: Store) -> None:
+    """What lies in it gets executed."""
+    store.root.mkdir()
+    store.root.chmod(0o777)
+
+    with pytest.raises(StoreError, match="others may write"):
+        store.make("wheel", "key", lambda _: None)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_store_of_somebody_else_is_refused(store: Store) -> None:
+    store.root.mkdir()
+    os.chown(store.root, 12345, 12345)
+
+    with pytest.raises(StoreError, match="somebody else"), store.in_use():
+        pass
+
+
+# Items in use
+
+
+def test_an_item_that_somebody_uses_is_not_removed(store: Store) -> None:
+    item = store.make("environment", "key", lambda _: None)
+
+    with store.using([("environment", "key")]), Store(store.root).using([("environment", "key")]):
+        assert not store.remove("environment", "key")
+        assert item.exists()
+
+    assert store.remove("environment", "key")
+    assert not item.exists()
+    assert list((store.root / "tmp").iterdir()) == []
+
+
+def test_an_item_can_be_used_before_it_is_made(store: Store) -> None:
+    with store.using([("environment", "key")]):
+        store.make("environment", "key", lambda _: None)
+
+        assert not store.remove("environment", "key")
+
+
+# Waiting
+
+
+def _hold(root: Path, held: Path, seconds: float) -> None:
+    with Store(root).exclusive("name"):
+        held.touch()
+        time.sleep(seconds)
+
+
+def waited(store: Store, tmp_path: Path, seconds: float) -> list[str]:
+    """What is said while another process holds a lock for so long."""
+    said: list[str] = []
+    held = tmp_path / "held"
+    process = multiprocessing.get_context("fork").Process(target=_hold, args=(store.root, held, seconds))
+    process.start()
+    while not held.exists():
+        time.sleep(0.01)
+    waiting = Store(store.root, said.append)
+    with waiting.exclusive("name"):
+        pass
+    process.join()
+    return said
+
+
+def test_whoever_waits_for_another_process_is_told_once(store: Store, tmp_path: Path) -> None:
+    assert waited(store, tmp_path, 1.6) == ["waiting for another hotdesk process that does the same"]
+
+
+def test_a_short_wait_is_not_worth_a_word(store: Store, tmp_path: Path) -> None:
+    assert waited(store, tmp_path, 0.3) == []
+
+
+def test_a_lock_that_is_held_is_not_waited_for(store: Store) -> None:
+    with store.try_exclusive("name") as first, Store(store.root).try_exclusive("name") as second:
+        assert (first, second) == (True, False)
+
+    with store.try_exclusive("name") as again:
+        assert again
+
+
+# A power failure
+
+
+def boot_again(store: Store) -> None:
+    """As the marks look after the machine went down: another boot made them."""
+    for mark in (store.root / "unsettled").iterdir():
+        _, kind, key = mark.name.split(".", 2)
+        mark.rename(mark.with_name(f"another-boot.{kind}.{key}"))
+
+
+def test_what_the_disk_may_not_have_after_a_power_failure_is_made_again(store: Store) -> None:
+    settled = store.make("wheel", "settled", lambda _: None)
+    store.settle()
+    lost = store.make("wheel", "lost", lambda _: None)
+    boot_again(store)
+
+    with Store(store.root).in_use():
+        assert settled.exists()
+        assert not lost.exists()
+        store.make("wheel", "lost", lambda _: None)
+
+    with store.using([("wheel", "lost")]):
+        assert lost.exists()
+
+
+def test_what_this_boot_made_stays(store: Store) -> None:
+    item = store.make("wheel", "key", lambda _: None)
+
+    with store.in_use(), store.using([("wheel", "key")]):
+        assert item.exists()
+
+
+def test_an_item_that_changes_again_is_unsettled_again(store: Store) -> None:
+    item = store.make("environment", "key", lambda _: None)
+    store.settle()
+    store.mark_unsettled("environment", "key")
+    boot_again(store)
+
+    store.remove_unsettled()
+
+    assert not item.exists()
+
+
 def test_the_store_is_where_the_user_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOTDESK_STORE", str(tmp_path))
 

@@ -4,11 +4,17 @@
     partial/HEX              the beginning of one that is on its way
     items/KIND/KEY/          something made from artifacts, complete: a tree, a wheel built from an sdist
     tmp/                     what is being made; a crash leaves rubbish here and nowhere else
-    locks/                   one lock file for each thing that two processes must not make at once
+    locks/                   one lock file for each thing that two processes must not make at once, and for
+                             each item that some process runs from
     users/                   who needs what: the lock files that were opened with this store
+    unsettled/               a mark for each item that may not be on the disk yet, with the boot that made it
 
 Everything arrives by rename, so that what has its final name is whole. The kernel releases locks with
 the process that held them, so a killed process leaves nothing to clean up by hand.
+
+Nothing waits for the disk. After a power failure a renamed item could hold files whose bytes never arrived,
+so a process in the background waits for the disk instead (`settle`); what another boot left unsettled is
+removed before it is used.
 """
 
 from __future__ import annotations
@@ -18,16 +24,19 @@ import hashlib
 import os
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hotdesk.errors import StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 Kind = Literal["wheel", "bytecode", "system", "environment", "built"]
+
+_WAITS_SILENTLY = 1.0  # seconds
+_OTHERS_WRITE = 0o022
 
 
 def default_store_path() -> Path:
@@ -48,10 +57,15 @@ def item_key(recipe: str, *parts: str) -> str:
 
 
 class Store:
-    """The store below `root`, which is made when first needed."""
+    """The store below `root`, which is made when first needed, private to its user.
 
-    def __init__(self, root: Path) -> None:
+    `waiting` is told, once, what we wait for when it takes longer than a second; from another thread.
+    """
+
+    def __init__(self, root: Path, waiting: Callable[[str], None] | None = None) -> None:
         self.root = root
+        self._waiting = waiting
+        self._told: set[str] = set()
 
     def download(self, sha256: str) -> Path:
         """Where the artifact of this hash is, or will be."""
@@ -74,7 +88,7 @@ class Store:
         final = self.item(kind, key)
         if final.exists():
             return final
-        with self.exclusive(f"{kind}-{key}"):
+        with self._locked(f"{kind}-{key}", fcntl.LOCK_EX, f"another process that makes the same {kind}"):
             if final.exists():
                 return final
             with self.scratch() as scratch:
@@ -82,8 +96,66 @@ class Store:
                 filled.mkdir()
                 fill(filled)
                 final.parent.mkdir(parents=True, exist_ok=True)
+                self.mark_unsettled(kind, key)  # before it has its name: the file system keeps their order
                 filled.rename(final)
         return final
+
+    @contextmanager
+    def using(self, items: Iterable[tuple[Kind, str]]) -> Iterator[None]:
+        """Keep `items` from being removed, whether they are there yet or not; any number may hold them."""
+        self.remove_unsettled()
+        with ExitStack() as stack:
+            for kind, key in sorted(items):
+                what = f"the process that removes this {kind}"
+                stack.enter_context(self._locked(_in_use(kind, key), fcntl.LOCK_SH, what))
+            yield
+
+    def remove(self, kind: str, key: str) -> bool:
+        """Remove the item unless some process uses it; false where one does.
+
+        In two steps, so that a process killed half way leaves nothing that looks whole.
+        """
+        with self.try_exclusive(_in_use(kind, key)) as ours:
+            if ours:
+                with self.scratch() as scratch, suppress(FileNotFoundError):
+                    (self.root / "items" / kind / key).rename(scratch / "removed")
+            return ours
+
+    def mark_unsettled(self, kind: str, key: str) -> None:
+        """The item is about to change, and its bytes will be in memory only until the next `settle`."""
+        (self._folder("unsettled") / f"{_boot()}.{kind}.{key}").touch()
+
+    def settle(self) -> None:
+        """Wait until all that was made so far is on the disk."""
+        before = self._unsettled()
+        os.sync()
+        now = self._unsettled()
+        for name in before.keys() & now.keys():
+            if before[name] == now[name]:  # else it was marked again meanwhile
+                (self.root / "unsettled" / name).unlink(missing_ok=True)
+
+    def remove_unsettled(self) -> None:
+        """Remove what was not on the disk for certain when the machine went down; it is made again."""
+        if not self._left_by_another_boot():
+            return
+        with self._locked("unsettled", fcntl.LOCK_EX, "another process that looks after a power failure"):
+            for name in self._left_by_another_boot():
+                _, kind, key = name.split(".", 2)
+                if self.remove(kind, key):
+                    (self.root / "unsettled" / name).unlink(missing_ok=True)
+
+    def _left_by_another_boot(self) -> list[str]:
+        names = self._unsettled()
+        return [name for name in names if not name.startswith(_boot())] if names else []
+
+    def _unsettled(self) -> dict[str, int]:
+        """Each mark with the time when it was made, in nanoseconds."""
+        marks = {}
+        with suppress(FileNotFoundError), os.scandir(self.root / "unsettled") as entries:
+            for entry in entries:
+                with suppress(FileNotFoundError):
+                    marks[entry.name] = entry.stat().st_mtime_ns
+        return marks
 
     def record_user(self, lock: Path) -> None:
         """Remember that the lock file `lock` was opened with this store, so that its packages are kept."""
@@ -110,35 +182,76 @@ class Store:
     @contextmanager
     def exclusive(self, name: str) -> Iterator[None]:
         """Hold the lock `name` alone; waits for whoever holds it."""
-        with self._locked(name, fcntl.LOCK_EX):
+        with self._locked(name, fcntl.LOCK_EX, "another hotdesk process that does the same"):
             yield
+
+    @contextmanager
+    def try_exclusive(self, name: str) -> Iterator[bool]:
+        """Hold the lock `name` alone where nobody holds it; tells whether we do, and never waits."""
+        handle = self._open_lock(name)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            ours = True
+        except BlockingIOError:
+            ours = False
+        try:
+            yield ours
+        finally:
+            os.close(handle)
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
         """Keep garbage collection away while artifacts and items are made and taken; many may hold it."""
-        with self._locked("store", fcntl.LOCK_SH):
+        with self._locked("store", fcntl.LOCK_SH, "`hotdesk cache gc` or `verify` of this store to end"):
+            self.remove_unsettled()
             yield
 
     @contextmanager
     def unused(self) -> Iterator[None]:
         """Wait until no process makes or takes anything, and keep the store to ourselves."""
-        with self._locked("store", fcntl.LOCK_EX):
+        with self._locked("store", fcntl.LOCK_EX, "other hotdesk processes that work on this store"):
             yield
 
     @contextmanager
-    def _locked(self, name: str, how: int) -> Iterator[None]:
-        path = self._folder("locks") / name
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def _locked(self, name: str, how: int, what: str) -> Iterator[None]:
+        """`what` is whoever holds the lock, in words."""
+        handle = self._open_lock(name)
         try:
-            fcntl.flock(handle, how)
+            try:
+                fcntl.flock(handle, how | fcntl.LOCK_NB)
+            except BlockingIOError:
+                with self._telling(what):
+                    fcntl.flock(handle, how)
             yield
         finally:
             os.close(handle)
 
+    @contextmanager
+    def _telling(self, what: str) -> Iterator[None]:
+        """Say what we wait for where it takes long, once for all the threads that wait for such a thing."""
+        if self._waiting is None or what in self._told:
+            yield
+            return
+        from threading import Timer
+
+        self._told.add(what)
+        timer = Timer(_WAITS_SILENTLY, self._waiting, (f"waiting for {what}",))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _open_lock(self, name: str) -> int:
+        path = self._folder("locks") / name
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
     def _folder(self, name: str) -> Path:
         folder = self.root / name
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            self._check_root()
+            folder.mkdir(exist_ok=True)
         except OSError as error:
             raise StoreError(
                 f"the store at {self.root} cannot be written",
@@ -146,6 +259,33 @@ class Store:
                 hint="free some space or mend its permissions, or set HOTDESK_STORE to another folder",
             ) from error
         return folder
+
+    def _check_root(self) -> None:
+        """What is in the store gets executed: nobody else may put something there."""
+        self.root.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            self.root.mkdir(mode=0o700)
+        found = self.root.stat()
+        if found.st_uid != os.geteuid():
+            raise StoreError(
+                f"the store at {self.root} is somebody else's",
+                why=f"it belongs to user {found.st_uid}, who could change what runs on your desks",
+                hint="set HOTDESK_STORE to a folder of your own",
+            )
+        if found.st_mode & _OTHERS_WRITE:
+            raise StoreError(
+                f"others may write to the store at {self.root}",
+                why=f"its mode is {found.st_mode & 0o7777:o}: they could change what runs on your desks",
+                hint=f"chmod 700 {self.root}, and remove what is in it where you do not trust them",
+            )
+
+
+def _in_use(kind: str, key: str) -> str:
+    return f"in-use-{kind}-{key}"
+
+
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
 def remove_tree(path: Path) -> None:
