@@ -21,7 +21,7 @@ _SYSTEM = "system 1"
 _WHEEL = "wheel-tree 2"
 _BUILT = "built 1"
 _BYTECODE = "bytecode 1"
-_ENVIRONMENT = "environment 1"
+_ENVIRONMENT = "environment 2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Keys:
             },
             wheels=wheels,
             bytecode=tuple(bytecode_key(wheel, locked.python, interpreter) for wheel in wheels),
-            environment=environment_key(wheels, locked.python),
+            environment=environment_key(wheels, locked.python, interpreter),
         )
 
     def items(self) -> Iterator[tuple[Kind, str]]:
@@ -106,9 +106,12 @@ def bytecode_key(wheel: str, python: str, interpreter: Sequence[str]) -> str:
     return item_key(_BYTECODE, wheel, python, *sorted(interpreter))
 
 
-def environment_key(wheels: Sequence[str], python: str) -> str:
-    """An environment; the order of its wheels counts, since the later wins where two hold a path."""
-    return item_key(_ENVIRONMENT, python, *wheels)
+def environment_key(wheels: Sequence[str], python: str, interpreter: Sequence[str]) -> str:
+    """An environment with its bytecode, which is that of `interpreter`.
+
+    The order of its wheels counts, since the later wins where two hold a path.
+    """
+    return item_key(_ENVIRONMENT, python, *sorted(interpreter), "", *wheels)
 
 
 def interpreter_packages(python: str) -> tuple[str, ...]:

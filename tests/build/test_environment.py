@@ -90,9 +90,30 @@ def test_the_key_follows_from_the_wheels_keys_and_their_order(store: Store, item
 
     made = make_environment(store, [first, second], "3.13")
 
-    assert made.name == environment_key([first.name, second.name], "3.13")
-    assert made.name != environment_key([second.name, first.name], "3.13")
-    assert made.name != environment_key([first.name, second.name], "3.12")
+    assert made.name == environment_key([first.name, second.name], "3.13", ())
+    assert made.name != environment_key([second.name, first.name], "3.13", ())
+    assert made.name != environment_key([first.name, second.name], "3.12", ())
+
+
+def test_another_interpreter_makes_another_environment(store: Store, item: MakeWheel) -> None:
+    """Its bytecode is linked into it, so what a desk runs must not follow from who opened one before."""
+    wheel = item("a", {"a.py": b"x"})
+
+    made = make_environment(store, [wheel], "3.13", interpreter=("1", "2"))
+
+    assert made.name == environment_key([wheel.name], "3.13", ("2", "1"))
+    assert made != make_environment(store, [wheel], "3.13", interpreter=("1", "3"))
+
+
+def test_everybody_may_read_the_tree_whatever_the_umask(store: Store, item: MakeWheel) -> None:
+    wheel = item("a", {"p/a.py": b"x"})
+    before = os.umask(0o077)
+    try:
+        tree = make_environment(store, [wheel], "3.13") / "tree"
+    finally:
+        os.umask(before)
+
+    assert {path.stat().st_mode & 0o777 for path in (tree, *tree.rglob("*/"))} == {0o755}
 
 
 def test_the_later_of_two_wheels_wins_and_it_is_said(store: Store, item: MakeWheel) -> None:
@@ -190,7 +211,7 @@ def test_verifying_finds_what_changed(store: Store, item: MakeWheel) -> None:
     wheels = [item("a", {"a.py": b"x", "c.py": b""}), item("b", {"a.py": b"y", "b.py": b""})]
     pyc = bytecode_item(store, wheels[0], {"__pycache__/c.cpython-313.pyc": b""})
     environment = make_environment(store, wheels, "3.13", bytecode=[pyc])
-    assert verify_environment(environment, wheels, "3.13") == []
+    assert verify_environment(store, environment) == []
 
     site = environment / "tree" / SITE
     (site / "a.py").write_bytes(b"z")
@@ -198,6 +219,49 @@ def test_verifying_finds_what_changed(store: Store, item: MakeWheel) -> None:
     (site / "d.py").touch()
     (environment / "tree/pyvenv.cfg").write_text("")
 
-    found = verify_environment(environment, wheels, "3.13")
+    found = verify_environment(store, environment)
     assert len(found) == 4
     assert [any(name in line for line in found) for name in ("a.py", "c.py", "d.py", "pyvenv")] == [True] * 4
+
+
+def test_bytecode_in_place_of_a_wheels_own_is_no_damage(store: Store, item: MakeWheel) -> None:
+    wheel = item("a", {"a.py": b"x", "__pycache__/a.cpython-313.pyc": b"theirs"})
+    pyc = bytecode_item(store, wheel, {"__pycache__/a.cpython-313.pyc": b"ours"})
+
+    environment = make_environment(store, [wheel], "3.13", bytecode=[pyc])
+
+    assert verify_environment(store, environment) == []
+
+
+def test_bytecode_that_was_copied_is_verified(store: Store, item: MakeWheel) -> None:
+    wheel = item("a", {"a.py": b"x"})
+    pyc = bytecode_item(store, wheel, {"__pycache__/a.cpython-313.pyc": b"ours"})
+    environment = make_environment(store, [wheel], "3.13", bytecode=[pyc])
+    linked = environment / "tree" / SITE / "__pycache__/a.cpython-313.pyc"
+    linked.unlink()
+    linked.write_bytes(b"evil")  # a file of its own, as where hard links cannot be
+
+    [problem] = verify_environment(store, environment)
+
+    assert problem.startswith(f"{SITE}/__pycache__/a.cpython-313.pyc is sha256:")
+
+
+def test_bytecode_that_is_half_linked_is_no_damage_and_strange_bytecode_is(
+    store: Store, item: MakeWheel
+) -> None:
+    wheel = item("a", {"a.py": b"x", "b.py": b"x"})
+    pyc = bytecode_item(
+        store, wheel, {"__pycache__/a.cpython-313.pyc": b"a", "__pycache__/b.cpython-313.pyc": b"b"}
+    )
+    environment = make_environment(store, [wheel], "3.13", bytecode=[pyc])
+    cache = environment / "tree" / SITE / "__pycache__"
+    (environment / "compiled" / pyc.name).rename(environment / "compiled" / f"{pyc.name}.begun")
+    (cache / "b.cpython-313.pyc").unlink()
+    (cache / ".b.cpython-313.pyc.77").touch()
+    assert verify_environment(store, environment) == []
+
+    (cache / "strange.cpython-313.pyc").touch()
+
+    assert verify_environment(store, environment) == [
+        f"{SITE}/__pycache__/strange.cpython-313.pyc does not belong here"
+    ]

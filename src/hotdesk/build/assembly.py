@@ -18,7 +18,7 @@ from hotdesk.build.processes import SystemBuilder, Unpackers
 from hotdesk.build.sdist import Workshop, built_wheel
 from hotdesk.build.system import make_system
 from hotdesk.fetch import Fetcher
-from hotdesk.keys import wheel_sha256
+from hotdesk.keys import interpreter_hashes, wheel_sha256
 from hotdesk.layers.contents import TREE
 from hotdesk.layers.wheels import make_wheel_tree
 from hotdesk.progress import SILENT
@@ -113,6 +113,7 @@ class Assembly:
             self.store,
             [self.store.item("wheel", key) for key in self.keys.wheels],
             self.locked.python,
+            interpreter=interpreter_hashes(self.locked),
             bytecode=[item for item in bytecode if item.exists()],
             progress=self.progress,
         )

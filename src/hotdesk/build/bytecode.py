@@ -41,7 +41,8 @@ def compile_wheel(store: Store, wheel: Path, interpreter: Interpreter, processes
 
     def fill(item: Path) -> None:
         tree = item / TREE
-        tree.mkdir(mode=0o755)
+        tree.mkdir()
+        tree.chmod(0o755)  # whatever the umask
         _compile(wheel / TREE, tree, interpreter, processes)
         write_contents(scan_tree(tree), item)
         (item / "wheel").write_text(wheel.name, encoding="ascii")

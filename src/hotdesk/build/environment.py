@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from hotdesk.layers.entries import Written
 from hotdesk.progress import SILENT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from hotdesk.progress import Progress
@@ -28,6 +29,8 @@ _COMPILED = "compiled"
 _OWNERS = "owners.json"
 _MADE_OF = "made-of.json"
 _LINKERS = 2  # more than two threads only wait for the file system's journal
+_BEGUN = ".begun"
+_UNFINISHED = re.compile(r"/__pycache__/\.[^/]*\.pyc\.[0-9]+$")  # what a killed `add_bytecode` may leave
 _NO_LINK = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
@@ -36,20 +39,22 @@ def make_environment(
     wheels: Sequence[Path],
     python: str,
     *,
+    interpreter: Sequence[str] = (),
     bytecode: Sequence[Path] = (),
     progress: Progress = SILENT,
 ) -> Path:
     """The store's item whose `tree/` is mounted at /opt/desk.
 
-    `wheels` are wheel items in layer order: where two hold one path, the later wins. `bytecode` items
-    are linked if the environment is new; for those that come later there is `add_bytecode`.
+    `wheels` are wheel items in layer order: where two hold one path, the later wins. `bytecode` items, made
+    by the interpreter that `interpreter_hashes` tells, are linked if the environment is new; for those that
+    come later there is `add_bytecode`.
     """
 
     def fill(item: Path) -> None:
         plan = _plan(wheels)
         _note_overlaps(plan, progress)
         tree = item / TREE
-        tree.mkdir(mode=0o755)
+        _make_directory(str(tree))
         for directory in sorted(plan.directories):
             _make_directory(f"{tree}/{directory}")
         with ThreadPoolExecutor(_LINKERS) as pool:
@@ -63,7 +68,9 @@ def make_environment(
         (item / _COMPILED).mkdir()
         add_bytecode(item, bytecode)
 
-    return store.make("environment", environment_key([wheel.name for wheel in wheels], python), fill)
+    return store.make(
+        "environment", environment_key([wheel.name for wheel in wheels], python, interpreter), fill
+    )
 
 
 def add_bytecode(environment: Path, bytecode: Iterable[Path]) -> None:
@@ -78,41 +85,66 @@ def add_bytecode(environment: Path, bytecode: Iterable[Path]) -> None:
         if mark.exists():
             continue
         if owners is None:
-            owners = json.loads((environment / _OWNERS).read_bytes())
+            owners = _owners(environment)
+        begun = mark.with_name(f"{item.name}{_BEGUN}")
+        begun.touch()
         _link_bytecode(environment / TREE, item, owners)
         mark.touch()
+        begun.unlink(missing_ok=True)
 
 
-def verify_item(store: Store, environment: Path) -> list[str]:
-    """As `verify_environment`, of an item that knows what it was made of; its wheels must be in the store."""
-    made_of = json.loads((environment / _MADE_OF).read_bytes())
-    wheels = [store.item("wheel", name) for name in made_of["wheels"]]
-    return verify_environment(environment, wheels, made_of["python"])
+def _owners(environment: Path) -> dict[str, str]:
+    """The key of the wheel whose file is there, for each path that several wheels hold."""
+    owners: dict[str, str] = json.loads((environment / _OWNERS).read_bytes())
+    return owners
 
 
-def linked_bytecode(environment: Path) -> set[str]:
-    """The names of the bytecode items that were linked into the environment."""
-    return {mark.name for mark in (environment / _COMPILED).iterdir()}
+def made_of(environment: Path) -> set[tuple[str, str]]:
+    """The wheels and the bytecode that were linked into an environment, wholly or in part."""
+    wheels = json.loads((environment / _MADE_OF).read_bytes())["wheels"]
+    marks = (environment / _COMPILED).iterdir()
+    return {
+        *(("wheel", wheel) for wheel in wheels),
+        *(("bytecode", mark.name.removesuffix(_BEGUN)) for mark in marks),
+    }
 
 
-def verify_environment(environment: Path, wheels: Sequence[Path], python: str) -> list[str]:
-    """Each difference between an environment and the wheels it was made of; bytecode is left out."""
-    expected = {written.path: written for wheel in wheels for written in read_contents(wheel).entries}
-    own = {path: Written(path, 0o777, 0, f"link:{target}") for path, target in _own_links(python).items()}
-    found = [
-        written
-        for written in scan_tree(environment / TREE).entries
-        if written.path not in ("pyvenv.cfg", "bin") and not _is_bytecode(written.path, expected)
-    ]
-    expected = {path: written for path, written in {**expected, **own}.items() if path != "bin"}
-    problems = differences(Contents.of(expected.values()), Contents.of(found))
+def verify_environment(store: Store, environment: Path) -> list[str]:
+    """Each difference between an environment and what it was made of, which must be in the store."""
+    recipe = json.loads((environment / _MADE_OF).read_bytes())
+    python: str = recipe["python"]
+    expected = {
+        written.path: written
+        for wheel in recipe["wheels"]
+        for written in read_contents(store.item("wheel", wheel)).entries
+    }
+    found = {written.path: written for written in scan_tree(environment / TREE).entries}
+    for written, certain in _expected_bytecode(store, environment):
+        # Until all of an item is linked, any part of it may be there.
+        if certain or found.get(written.path) == written:
+            expected[written.path] = written
+    for path, target in _own_links(python).items():
+        expected[path] = Written(path, 0o777, 0, f"link:{target}")
+    for ours in ("pyvenv.cfg", "bin"):
+        expected.pop(ours, None)
+        found.pop(ours, None)
+    for path in [path for path in found if _UNFINISHED.search(path)]:
+        del found[path]
+    problems = differences(Contents.of(expected.values()), Contents.of(found.values()))
     if (environment / TREE / "pyvenv.cfg").read_text() != _pyvenv_cfg(python):
         problems.append("pyvenv.cfg is not what it was made to be")
     return problems
 
 
-def _is_bytecode(path: str, expected: dict[str, Written]) -> bool:
-    return path not in expected and "__pycache__" in path.split("/")
+def _expected_bytecode(store: Store, environment: Path) -> Iterator[tuple[Written, bool]]:
+    """Every entry that bytecode adds or replaces, and whether all of its item was linked."""
+    owners = _owners(environment)
+    for mark in (environment / _COMPILED).iterdir():
+        certain = not mark.name.endswith(_BEGUN)
+        for written in _winning(store.item("bytecode", mark.name.removesuffix(_BEGUN)), owners):
+            folder = written.path.rpartition("/")[0]
+            yield Written(folder, 0o755, 0, "directory"), certain
+            yield written, certain
 
 
 @dataclass
@@ -223,14 +255,10 @@ def _write_own_files(tree: Path, python: str) -> None:
 
 
 def _link_bytecode(tree: Path, item: Path, owners: dict[str, str]) -> None:
-    wheel = bytecode_source(item)
     folders: dict[str, list[str]] = {}
-    for written in read_contents(item).entries:
+    for written in _winning(item, owners):
         folder, _, name = written.path.rpartition("/")
-        if written.content == "directory":
-            continue
-        if owners.get(module_of(written.path), wheel) == wheel:
-            folders.setdefault(folder, []).append(name)
+        folders.setdefault(folder, []).append(name)
     for folder, names in folders.items():
         _make_cache_folder(f"{tree}/{folder}")
         source = os.open(f"{item}/{TREE}/{folder}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -241,6 +269,14 @@ def _link_bytecode(tree: Path, item: Path, owners: dict[str, str]) -> None:
         finally:
             os.close(source)
             os.close(target)
+
+
+def _winning(item: Path, owners: dict[str, str]) -> Iterator[Written]:
+    """The files of a bytecode item whose modules are the ones that the environment has."""
+    wheel = bytecode_source(item)
+    for written in read_contents(item).entries:
+        if written.content != "directory" and owners.get(module_of(written.path), wheel) == wheel:
+            yield written
 
 
 def _make_cache_folder(path: str) -> None:
