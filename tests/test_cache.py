@@ -157,6 +157,34 @@ def test_a_stopped_desk_keeps_its_packages_when_its_lock_file_is_gone(shelf: She
     assert [user.name for user in users(shelf.store)] == ["desk mine"]
 
 
+def test_a_command_without_a_lock_file_keeps_what_it_runs_from_while_it_lasts(shelf: Shelf) -> None:
+    lock = shelf.lock(shelf.wheel("kept"))
+    shelf.open(lock, "one").unlink()
+    keys = Keys.of(lock.select("linux/amd64", "default"))
+
+    with shelf.store.using([("environment", keys.environment), ("system", keys.system)]):
+        collect_garbage(shelf.store)
+
+        assert shelf.items() == {keys.environment, keys.system, *keys.wheels}
+        assert verify(shelf.store) == []
+
+    collect_garbage(shelf.store)
+    assert shelf.items() == set()
+
+
+def test_only_a_collection_forgets_a_lock_that_is_gone(shelf: Shelf) -> None:
+    path = shelf.open(shelf.lock(shelf.wheel("kept")), "one")
+    away = path.rename(path.with_name("away"))
+
+    assert users(shelf.store) == []
+    away.rename(path)
+
+    assert [user.name for user in users(shelf.store)] == [str(path)]
+    path.unlink()
+    collect_garbage(shelf.store)
+    assert list((shelf.store.root / "users").iterdir()) == []
+
+
 def a_desk(shelf: Shelf, name: str, lock: str) -> None:
     folder = shelf.folder / "data" / "desks" / name
     make_folder(folder)
@@ -164,6 +192,42 @@ def a_desk(shelf: Shelf, name: str, lock: str) -> None:
     (folder / "keep" / "hotdesk.lock").write_text(lock)
     root = Root(shelf.folder, shelf.folder)
     write_desk(Desk(name, folder, root, shelf.folder, 8888, "token", 0.0, "boot"))
+
+
+@pytest.mark.parametrize("damage", ["truncated", "without its lock", "open to others"])
+def test_a_damaged_desk_is_listed_and_stops_the_collection_only_where_its_needs_are_unknown(
+    shelf: Shelf, damage: str
+) -> None:
+    lock = shelf.lock(shelf.wheel("kept"))
+    shelf.open(lock, "one").unlink()
+    a_desk(shelf, "mine", format_lock(lock))
+    folder = shelf.folder / "data" / "desks" / "mine"
+    match damage:
+        case "truncated":
+            (folder / "desk.json").write_text("{")
+        case "without its lock":
+            (folder / "keep" / "hotdesk.lock").unlink()
+        case "open to others":
+            folder.chmod(0o755)
+    before = shelf.items()
+
+    [user] = users(shelf.store)
+
+    assert user.name == "desk mine"
+    if damage == "without its lock":
+        with pytest.raises(StoreError, match="desk mine") as caught:
+            collect_garbage(shelf.store)
+        assert "hotdesk rm mine" in caught.value.hint
+        assert str(caught.value).count("hint:") == 1
+    else:
+        collect_garbage(shelf.store)
+    assert shelf.items() == before
+
+
+def test_the_home_of_a_command_without_a_desk_needs_nothing(shelf: Shelf) -> None:
+    make_folder(shelf.folder / "data" / "desks" / "mine" / "home")
+
+    assert users(shelf.store) == []
 
 
 @pytest.mark.parametrize("text", ["<<<<<<< HEAD", "{}", ""])
@@ -285,6 +349,10 @@ def flip(path: Path) -> None:
         file.write(content)
 
 
+def problems(shelf: Shelf) -> list[str]:
+    return [problem.text for problem in verify(shelf.store)]
+
+
 def test_an_intact_store_has_no_problems(opened: Shelf) -> None:
     assert verify(opened.store) == []
 
@@ -297,7 +365,7 @@ def test_a_flipped_byte_in_a_download_is_found(opened: Shelf) -> None:
     path = min((opened.store.root / "downloads").iterdir())
     flip(path)
 
-    [problem] = verify(opened.store)
+    [problem] = problems(opened)
 
     assert problem.startswith(f"downloads/{path.name}: its SHA-256 is ")
 
@@ -305,10 +373,10 @@ def test_a_flipped_byte_in_a_download_is_found(opened: Shelf) -> None:
 def test_a_flipped_byte_in_a_wheel_is_found_in_its_environment_too(opened: Shelf) -> None:
     flip(one(opened, f"items/wheel/*/{SITE}/one.py"))
 
-    problems = verify(opened.store)
+    found = problems(opened)
 
-    assert [problem.split("/")[1] for problem in problems] == ["wheel", "environment"]
-    assert all("one.py is sha256:" in problem for problem in problems)
+    assert [problem.split("/")[1] for problem in found] == ["wheel", "environment"]
+    assert all("one.py is sha256:" in problem for problem in found)
 
 
 @pytest.mark.parametrize("kind", ["system", "wheel", "environment"])
@@ -316,7 +384,7 @@ def test_a_missing_file_is_found(opened: Shelf, kind: str) -> None:
     names = {"system": "tree/etc/motd", "wheel": f"{SITE}/one.py", "environment": f"{SITE}/two.py"}
     one(opened, f"items/{kind}/*/{names[kind]}").unlink()
 
-    [problem] = verify(opened.store)
+    [problem] = problems(opened)
 
     assert problem.startswith(f"items/{kind}/")
     assert problem.endswith("is missing")
@@ -327,7 +395,7 @@ def test_a_file_that_does_not_belong_is_found(opened: Shelf, kind: str) -> None:
     item = min((opened.store.root / "items" / kind).iterdir())
     (item / "tree" / "strange").touch()
 
-    [problem] = verify(opened.store)
+    [problem] = problems(opened)
 
     assert "strange does not belong here" in problem
 
@@ -348,9 +416,9 @@ def test_damaged_bytecode_condemns_the_environment_that_shares_it(opened: Shelf)
     assert verify(opened.store) == []
     flip(one(opened, f"items/environment/*/{SITE}/__pycache__/one.cpython-313.pyc"))
 
-    problems = verify(opened.store)
+    found = problems(opened)
 
-    assert [problem.split("/")[1] for problem in problems] == ["bytecode", "environment"]
+    assert [problem.split("/")[1] for problem in found] == ["bytecode", "environment"]
 
 
 def test_a_damaged_wheel_that_was_built_is_found(opened: Shelf) -> None:
@@ -360,7 +428,7 @@ def test_a_damaged_wheel_that_was_built_is_found(opened: Shelf) -> None:
     path = one(opened, "items/built/*/*.whl")
     path.write_bytes(path.read_bytes()[:-30])
 
-    [problem] = verify(opened.store)
+    [problem] = problems(opened)
 
     assert problem == f"items/built/{'b' * 40}: {package.artifact.name} is damaged"
 
@@ -369,10 +437,11 @@ def test_repair_removes_what_is_damaged_and_nothing_else(opened: Shelf) -> None:
     flip(one(opened, f"items/wheel/*/{SITE}/one.py"))
     before = opened.items()
 
-    problems = verify(opened.store, repair=True)
+    found = verify(opened.store, repair=True)
 
     gone = before - opened.items()
-    assert {problem.split(":")[0].rpartition("/")[2] for problem in problems} == gone
+    assert {problem.text.split(":")[0].rpartition("/")[2] for problem in found} == gone
+    assert all(problem.removed for problem in found)
     assert len(gone) == 2
     assert verify(opened.store) == []
     assert list((opened.store.root / "tmp").iterdir()) == []
@@ -384,3 +453,14 @@ def test_verifying_changes_nothing_unless_told(opened: Shelf) -> None:
 
     assert verify(opened.store)
     assert opened.items() == before
+
+
+def test_repair_leaves_what_a_process_uses(opened: Shelf) -> None:
+    file = one(opened, "items/system/*/tree/etc/motd")
+    flip(file)
+
+    with opened.store.using([("system", file.parents[2].name)]):
+        [problem] = verify(opened.store, repair=True)
+
+    assert not problem.removed
+    assert file.exists()

@@ -9,25 +9,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hotdesk.desk import desks
+from hotdesk.desk import data_path
 from hotdesk.errors import HotdeskError, LockError, StoreError
 from hotdesk.keys import Needs, needs_of
 from hotdesk.layers.contents import verify_tree
 from hotdesk.lock import LOCK_NAME, read_lock
+from hotdesk.progress import SILENT
 from hotdesk.store import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from hotdesk.store import Store
+    from hotdesk.progress import Progress
+    from hotdesk.store import Kind, Store
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A lock file or a desk, and what of the store it needs."""
+    """A lock file or a desk, and what of the store it needs; `problem` says why that is not known."""
 
     name: str
     needs: Needs
+    problem: str = ""
+    cure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,34 +43,49 @@ class Usage:
     size: int
 
 
-def users(store: Store) -> list[User]:
-    """Every lock that was opened with this store and still is there, and every desk of this user.
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What in the store is not as it was made, in words, and whether it was removed."""
 
-    A lock that is there but cannot be read is an error: what it needs is not known, so nothing may go.
-    """
-    found = [User(f"desk {desk.name}", _needs_of_lock(desk.folder / "keep" / LOCK_NAME)) for desk in desks()]
-    for record in sorted((store.root / "users").glob("[0-9a-f]*")):
+    text: str
+    removed: bool
+
+
+def users(store: Store) -> list[User]:
+    """Every lock that was opened with this store and still is there, and every desk of this user."""
+    return [*_desks(), *(_user(str(path), path, f"mend or remove {path}") for path in _opened_locks(store))]
+
+
+def _desks() -> Iterator[User]:
+    """By their folders alone: what a damaged desk needs may not go either."""
+    for folder in _children(data_path() / "desks"):
+        kept = folder / "keep" / LOCK_NAME
+        if not folder.name.startswith(".") and (kept.exists() or (folder / "desk.json").exists()):
+            yield _user(f"desk {folder.name}", kept, f"remove it: `hotdesk rm {folder.name}`")
+
+
+def _opened_locks(store: Store) -> Iterator[Path]:
+    for record in _records(store):
         path = Path(os.fsdecode(record.read_bytes()))
         if path.exists():
-            found.append(User(str(path), _needs_of_lock(path)))
-        else:
-            record.unlink(missing_ok=True)
-    return found
+            yield path
 
 
-def _needs_of_lock(path: Path) -> Needs:
+def _records(store: Store) -> list[Path]:
+    return sorted((store.root / "users").glob("[0-9a-f]*"))
+
+
+def _user(name: str, lock: Path, cure: str) -> User:
     try:
-        lock = read_lock(path)
+        return User(name, needs_of(read_lock(lock)))
     except LockError as error:
-        raise StoreError(
-            "nothing was removed: what one of the locks needs is not known",
-            why=str(error),
-            hint=f"mend or remove {path}",
-        ) from error
-    return needs_of(lock)
+        problem = ": ".join(part for part in (error.what, error.why) if part)
+    except OSError as error:
+        problem = f"{lock}: {error.strerror}"
+    return User(name, Needs(frozenset(), frozenset()), problem, cure)
 
 
-def usage(store: Store) -> list[Usage]:
+def usage(store: Store, progress: Progress = SILENT) -> list[Usage]:
     """How much of each kind the store holds."""
     seen: set[int] = set()
     kinds = {"downloads": store.root / "downloads", "partial downloads": store.root / "partial"}
@@ -74,57 +93,89 @@ def usage(store: Store) -> list[Usage]:
     items = sorted(_children(store.root / "items"), key=lambda kind: kind.name == "environment")
     kinds |= {f"{path.name} trees": path for path in items}
     kinds |= {"index cache": store.root / "uv", "unfinished": store.root / "tmp"}
-    return [
-        Usage(kind, len(list(folder.iterdir())), _size(folder, seen))
-        for kind, folder in kinds.items()
-        if folder.is_dir()
-    ]
+    found = {kind: _children(folder) for kind, folder in kinds.items() if folder.is_dir()}
+    with progress.task("measuring the store", sum(len(paths) for paths in found.values())) as task:
+
+        def size(path: Path) -> int:
+            task.advance(1)
+            return _size(path, seen)
+
+        return [Usage(kind, len(paths), sum(size(path) for path in paths)) for kind, paths in found.items()]
 
 
 def _size(path: Path, seen: set[int]) -> int:
-    total = 0
+    """Bytes on disk of a file or of all that is in a folder, but for what was `seen`."""
+    total = _blocks(path, seen)
     for folder, directories, files in os.walk(path):
-        for name in (*directories, *files):
-            try:
-                status = os.lstat(f"{folder}/{name}")
-            except FileNotFoundError:
-                continue
-            if status.st_ino not in seen:
-                seen.add(status.st_ino)
-                total += status.st_blocks * 512
+        total += sum(_blocks(f"{folder}/{name}", seen) for name in (*directories, *files))
     return total
 
 
-def collect_garbage(store: Store) -> int:
-    """Remove what no lock or desk of this user needs; the bytes freed. Waits for other commands."""
+def _blocks(path: Path | str, seen: set[int]) -> int:
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return 0
+    if status.st_ino in seen:
+        return 0
+    seen.add(status.st_ino)
+    return status.st_blocks * 512
+
+
+def collect_garbage(store: Store, progress: Progress = SILENT) -> int:
+    """Remove what no lock or desk of this user needs, and no process uses; the bytes freed.
+
+    Waits for commands that make something. What the locks need must be known: `StoreError` else.
+    """
     with store.unused():
         needed = users(store)
-        downloads = {sha256 for user in needed for sha256 in user.needs.downloads}
-        items = {(str(kind), key) for user in needed for kind, key in user.needs.items}
-        before = sum(kind.size for kind in usage(store))
-        for path in _unneeded(store, downloads, items):
-            _remove(store, path)
+        for user in needed:
+            if user.problem:
+                raise StoreError(
+                    f"nothing was removed: what {user.name} needs is not known",
+                    why=user.problem,
+                    hint=user.cure,
+                )
+        before = sum(kind.size for kind in usage(store, progress))
+        _remove_unneeded_items(store, {item for user in needed for item in user.needs.items}, progress)
+        _remove_unneeded_files(store, {sha256 for user in needed for sha256 in user.needs.downloads})
+        _forget_users(store)
         _remove_abandoned(store)
-        return before - sum(kind.size for kind in usage(store))
+        return before - sum(kind.size for kind in usage(store, progress))
 
 
-def _unneeded(store: Store, downloads: set[str], items: set[tuple[str, str]]) -> Iterator[Path]:
+def _remove_unneeded_items(store: Store, needed: set[tuple[Kind, str]], progress: Progress) -> None:
+    """Environments first: one that is in use stays whole, with what it was made of."""
+    from hotdesk.build.environment import made_of
+
+    kept: set[tuple[str, str]] = set(needed)
+    items = sorted(
+        (item for kind in _children(store.root / "items") for item in _children(kind)),
+        key=lambda item: item.parent.name != "environment",
+    )
+    with progress.task("removing what nobody needs", len(items)) as task:
+        for item in items:
+            kind = item.parent.name
+            if (kind, item.name) not in kept and not store.remove(kind, item.name) and kind == "environment":
+                kept |= made_of(item)
+            task.advance(1)
+
+
+def _remove_unneeded_files(store: Store, needed: set[str]) -> None:
     for name in ("downloads", "partial", "locations"):
-        yield from (
-            path for path in _children(store.root / name) if path.name.partition(".")[0] not in downloads
-        )
-    for kind in _children(store.root / "items"):
-        yield from (path for path in _children(kind) if (kind.name, path.name) not in items)
-    yield from _children(store.root / "uv")
+        for path in _children(store.root / name):
+            if path.name.partition(".")[0] not in needed:
+                path.unlink(missing_ok=True)
+    if (uv := store.root / "uv").is_dir():
+        with store.scratch() as scratch:  # in two steps, so that a process killed half way leaves nothing
+            uv.rename(scratch / "removed")
 
 
-def _remove(store: Store, path: Path) -> None:
-    """Remove in two steps, so that a process killed half way leaves nothing that looks whole."""
-    if path.is_dir() and not path.is_symlink():
-        with store.scratch() as scratch:
-            path.rename(scratch / "removed")
-    else:
-        path.unlink(missing_ok=True)
+def _forget_users(store: Store) -> None:
+    """Forget the locks that are gone: their packages went with this collection."""
+    for record in _records(store):
+        if not Path(os.fsdecode(record.read_bytes())).exists():
+            record.unlink(missing_ok=True)
 
 
 def _remove_abandoned(store: Store) -> None:
@@ -145,49 +196,58 @@ def _children(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
-def verify(store: Store, *, repair: bool = False) -> list[str]:
-    """Compare everything with its hash; one line for each thing that is not what it should be.
+def verify(store: Store, *, repair: bool = False, progress: Progress = SILENT) -> list[Problem]:
+    """Compare everything with its hash; what is not what it should be.
 
-    With `repair` what is corrupt is removed: the next `up` fetches or makes it again.
+    With `repair` what is corrupt is removed, unless a process uses it; when needed it is made again.
     """
     problems = []
     with store.unused() if repair else store.in_use():
-        for path, difference in _corrupt(store):
-            problems.append(f"{path.relative_to(store.root)}: {difference}")
-            if repair:
-                _remove(store, path)
+        for path, difference in _corrupt(store, progress):
+            removed = repair and _remove_corrupt(store, path)
+            problems.append(Problem(f"{path.relative_to(store.root)}: {difference}", removed))
     return problems
 
 
-def _corrupt(store: Store) -> Iterator[tuple[Path, str]]:
-    for path in _children(store.root / "downloads"):
-        with path.open("rb") as stream:
-            actual = hashlib.file_digest(stream, "sha256").hexdigest()
-        if actual != path.name:
-            yield path, f"its SHA-256 is {actual}"
-    damaged: set[str] = set()
-    for kind in sorted(_children(store.root / "items"), key=lambda kind: kind.name == "environment"):
-        for item in _children(kind):
+def _remove_corrupt(store: Store, path: Path) -> bool:
+    if path.parent.name == "downloads":
+        path.unlink(missing_ok=True)
+        return True
+    return store.remove(path.parent.name, path.name)
+
+
+def _corrupt(store: Store, progress: Progress) -> Iterator[tuple[Path, str]]:
+    downloads = _children(store.root / "downloads")
+    # Environments last: they are compared with wheels and bytecode.
+    kinds = sorted(_children(store.root / "items"), key=lambda kind: kind.name == "environment")
+    items = [item for kind in kinds for item in _children(kind)]
+    with progress.task("verifying", len(downloads) + len(items)) as task:
+        for path in downloads:
+            with path.open("rb") as stream:
+                actual = hashlib.file_digest(stream, "sha256").hexdigest()
+            if actual != path.name:
+                yield path, f"its SHA-256 is {actual}"
+            task.advance(1)
+        for item in items:
             try:
-                found = _differences(store, item, damaged)
-            except (HotdeskError, OSError, ValueError, KeyError) as error:
+                found = _differences(store, item)
+            except HotdeskError as error:
+                found = [error.what + (f" ({error.why})" if error.why else "")]
+            except (OSError, ValueError, KeyError) as error:
                 found = [str(error)]
             if found:
-                damaged.add(item.name)
                 yield item, _summary(found)
+            task.advance(1)
 
 
-def _differences(store: Store, item: Path, damaged: set[str]) -> list[str]:
-    """What is wrong with an item; `damaged` are the ones found so far, environments come last."""
+def _differences(store: Store, item: Path) -> list[str]:
     match item.parent.name:
         case "built":
             return [f"{wheel.name} is damaged" for wheel in item.iterdir() if not _is_sound_zip(wheel)]
         case "environment":
-            from hotdesk.build.environment import linked_bytecode, verify_item
+            from hotdesk.build.environment import verify_environment
 
-            # One file with two names: what is wrong there is wrong here.
-            shared = sorted(linked_bytecode(item) & damaged)
-            return [f"it shares the bytecode {key}" for key in shared] + verify_item(store, item)
+            return verify_environment(store, item)
     return verify_tree(item)
 
 

@@ -32,7 +32,13 @@ def a_store(hotdesk: Hotdesk) -> Store:
 
 
 def test_an_empty_store_holds_nothing_for_nobody(hotdesk: Hotdesk) -> None:
-    assert hotdesk.json("cache") == {"store": str(hotdesk.store), "bytes": 0, "kinds": [], "needed_by": []}
+    assert hotdesk.json("cache") == {
+        "store": str(hotdesk.store),
+        "bytes": 0,
+        "kinds": [],
+        "needed_by": [],
+        "unreadable": {},
+    }
     assert "nobody" in hotdesk.run("cache")
     assert hotdesk.json("cache", "gc") == {"freed": 0}
     assert hotdesk.run("cache", "verify") == "everything is as it was made\n"
@@ -80,3 +86,53 @@ def test_a_store_that_cannot_be_written_says_what_to_do(hotdesk: Hotdesk) -> Non
 
     assert done.returncode == 1
     assert "HOTDESK_STORE" in done.stderr
+
+
+def test_a_damaged_desk_is_listed_with_its_cure_and_stops_the_collection(hotdesk: Hotdesk) -> None:
+    store = a_store(hotdesk)
+    desk = hotdesk.data / "desks" / "mine"
+    desk.mkdir(parents=True)
+    (desk / "desk.json").write_text("{")
+
+    listed = hotdesk.run("cache")
+    done = hotdesk.try_("cache", "gc")
+
+    assert "desk mine" in listed
+    assert "hotdesk rm mine" in listed
+    assert hotdesk.json("cache")["unreadable"].keys() == {"desk mine"}
+    assert done.returncode == 1
+    assert done.stderr.count("hint:") == 1
+    assert store.item("system", "a" * 40).exists()
+
+
+def test_repair_that_cannot_be_done_is_no_success(hotdesk: Hotdesk) -> None:
+    store = a_store(hotdesk)
+    (store.item("system", "a" * 40) / "tree" / "file").write_text("content?")
+
+    with store.using([("system", "a" * 40)]):
+        done = hotdesk.try_("cache", "verify", "--repair")
+
+    assert done.returncode == 1
+    assert "in use" in done.stderr
+
+
+def test_long_work_on_the_store_is_told_where_nobody_watches(hotdesk: Hotdesk) -> None:
+    a_store(hotdesk)
+
+    assert "measuring the store…\n" in hotdesk.try_("cache").stderr
+    assert "verifying…\n" in hotdesk.try_("cache", "verify").stderr
+    assert "removing what nobody needs…\n" in hotdesk.try_("cache", "gc").stderr
+    assert hotdesk.try_("cache", "--json").stderr == ""
+
+
+def test_whoever_waits_for_a_collection_to_begin_is_told_why(hotdesk: Hotdesk) -> None:
+    store = a_store(hotdesk)
+    with store.in_use():
+        waiting = hotdesk.start("cache", "gc")
+        assert waiting.stderr
+        told = waiting.stderr.readline()
+        assert waiting.poll() is None
+    waiting.communicate()
+
+    assert told == "waiting for other hotdesk processes that work on this store\n"
+    assert waiting.returncode == 0

@@ -7,6 +7,7 @@ import sys
 import click
 
 from hotdesk.cli.output import human_bytes, json_option, print_json, print_table
+from hotdesk.cli.progress import show_progress
 
 
 @click.group(
@@ -22,7 +23,8 @@ def cache_command(context: click.Context, as_json: bool) -> None:
     from hotdesk.store import Store, default_store_path
 
     store = Store(default_store_path())
-    kinds, needed_by = usage(store), users(store)
+    with show_progress(quiet=as_json) as progress:
+        kinds, needed_by = usage(store, progress), users(store)
     total = sum(kind.size for kind in kinds)
     if as_json:
         print_json(
@@ -31,6 +33,7 @@ def cache_command(context: click.Context, as_json: bool) -> None:
                 "bytes": total,
                 "kinds": [{"kind": kind.kind, "count": kind.count, "bytes": kind.size} for kind in kinds],
                 "needed_by": [user.name for user in needed_by],
+                "unreadable": {user.name: user.problem for user in needed_by if user.problem},
             }
         )
         return
@@ -40,6 +43,9 @@ def cache_command(context: click.Context, as_json: bool) -> None:
     click.echo(f"\n{human_bytes(total)} in {store.root}, needed by")
     for user in needed_by:
         click.echo(f"  {user.name}")
+        if user.problem:
+            click.echo(f"    cannot be read, so `cache gc` removes nothing: {user.problem}")
+            click.echo(f"    {user.cure}")
     if not needed_by:
         click.echo("  nobody: `hotdesk cache gc` removes it all")
 
@@ -47,11 +53,12 @@ def cache_command(context: click.Context, as_json: bool) -> None:
 @cache_command.command("gc", epilog="Example: `hotdesk cache gc` after `hotdesk rm`.")
 @json_option
 def gc_command(as_json: bool) -> None:
-    """Remove what no lock or desk of this user needs; waits for other hotdesk commands to end."""
+    """Remove what no lock or desk of this user needs and no command uses; waits for those that build."""
     from hotdesk.cache import collect_garbage
     from hotdesk.store import Store, default_store_path
 
-    freed = collect_garbage(Store(default_store_path()))
+    with show_progress(quiet=as_json) as progress:
+        freed = collect_garbage(Store(default_store_path(), progress.note), progress)
     print_json({"freed": freed}) if as_json else click.echo(f"{human_bytes(freed)} freed")
 
 
@@ -65,15 +72,21 @@ def verify_command(repair: bool, as_json: bool) -> None:
     from hotdesk.cache import verify
     from hotdesk.store import Store, default_store_path
 
-    problems = verify(Store(default_store_path()), repair=repair)
+    with show_progress(quiet=as_json) as progress:
+        store = Store(default_store_path(), progress.note)
+        problems = verify(store, repair=repair, progress=progress)
+    left = [problem for problem in problems if not problem.removed]
     if as_json:
-        print_json({"problems": problems, "repaired": repair})
-    elif problems:
-        for problem in problems:
-            click.echo(problem)
-        click.echo(
-            "removed what is corrupt" if repair else "`hotdesk cache verify --repair` removes it", err=True
-        )
-    else:
+        print_json({"problems": [problem.text for problem in problems], "repaired": repair and not left})
+        sys.exit(1 if left else 0)
+    for problem in problems:
+        click.echo(problem.text)
+    if not problems:
         click.echo("everything is as it was made")
-    sys.exit(1 if problems and not repair else 0)
+    elif not repair:
+        click.echo("`hotdesk cache verify --repair` removes it", err=True)
+    elif left:
+        click.echo(f"{len(left)} of these are in use: end what runs from them, then repair again", err=True)
+    else:
+        click.echo("removed what is corrupt", err=True)
+    sys.exit(1 if left else 0)

@@ -116,6 +116,7 @@ class _Lines:
     def task(self, label: str, total: int, unit: Unit = "items") -> Iterator[Task]:
         line = _Line(label, total, unit)
         begin = time.monotonic()
+        click.echo(f"{label}…", err=True)
         yield line
         seconds = time.monotonic() - begin
         if seconds >= 0.5:
