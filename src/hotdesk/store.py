@@ -128,6 +128,8 @@ class Store:
     def settle(self) -> None:
         """Wait until all that was made so far is on the disk."""
         before = self._unsettled()
+        if not before:
+            return
         os.sync()
         now = self._unsettled()
         for name in before.keys() & now.keys():

@@ -1,16 +1,19 @@
-"""Bytecode for a root that is open already: made by a process of its own, at low priority.
+"""What can wait until a root is open, its bytecode and the disk: a process of its own, at low priority.
 
 Killed at any point it loses one wheel's work; the next `up` or `run` starts it again until all is done.
+Where it fails, the environment keeps what it said, and a day passes before the next attempt.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hotdesk.errors import HotdeskError
 from hotdesk.keys import Keys, interpreter_hashes
 from hotdesk.layers.contents import TREE
 
@@ -19,13 +22,19 @@ if TYPE_CHECKING:
     from hotdesk.store import Store
 
 _DONE = "bytecode-complete"
+_FAILED = "bytecode-failed"
+_TRIES_AGAIN_AFTER = 86400  # seconds
 
 
 def compile_in_background(store: Store, locked: LockedVariant) -> None:
     """Start compiling what has no bytecode yet; returns at once. At most one process does it for a root."""
-    environment = store.item("environment", Keys.of(locked).environment)
-    if (environment / _DONE).exists():
+    key = Keys.of(locked).environment
+    environment = store.item("environment", key)
+    if (environment / _DONE).exists() or _failed_lately(environment):
         return
+    with store.try_exclusive(_lock(key)) as free:
+        if not free:
+            return
     import pickle
     import subprocess
 
@@ -45,21 +54,71 @@ def compile_in_background(store: Store, locked: LockedVariant) -> None:
 
 
 def compile_bytecode(store: Store, locked: LockedVariant) -> None:
-    """Compile each wheel that has no bytecode, what Jupyter needs first, and link it into the environment."""
+    """Compile each wheel that has no bytecode, what Jupyter needs first, and link it into the environment.
+
+    Meanwhile what was made before gets to the disk. Returns at once where another process is at it.
+    """
+    import threading
+
+    keys = Keys.of(locked)
+    with store.try_exclusive(_lock(keys.environment)) as ours:
+        if ours:
+            settling = threading.Thread(target=store.settle)
+            settling.start()
+            try:
+                with store.in_use():
+                    _compile(store, locked, keys)
+            finally:
+                settling.join()
+            store.settle()
+
+
+def _compile(store: Store, locked: LockedVariant, keys: Keys) -> None:
     from hotdesk.build.bytecode import Interpreter, compile_wheels
     from hotdesk.build.environment import add_bytecode
 
-    keys = Keys.of(locked)
     environment = store.item("environment", keys.environment)
-    with store.in_use(), store.exclusive(f"compile-{keys.environment}"):
-        if (environment / _DONE).exists() or not environment.exists():
-            return
-        system = store.item("system", keys.system) / TREE
-        interpreter = Interpreter(system, locked.python, interpreter_hashes(locked))
-        wheels = [store.item("wheel", key) for key in keys.wheels]
+    if (environment / _DONE).exists() or not environment.exists():
+        return
+    system = store.item("system", keys.system) / TREE
+    interpreter = Interpreter(system, locked.python, interpreter_hashes(locked))
+    wheels = [store.item("wheel", key) for key in keys.wheels]
+    try:
         for item in compile_wheels(store, wheels, interpreter):
+            store.mark_unsettled("environment", keys.environment)
             add_bytecode(environment, [item])
-        (environment / _DONE).touch()
+    except Exception as error:
+        _note_failure(environment, error)
+        raise
+    (environment / _DONE).touch()
+    (environment / _FAILED).unlink(missing_ok=True)
+
+
+def failures(store: Store) -> list[str]:
+    """Why environments have no bytecode, each with its cure: their desks work, and start slowly."""
+    return [
+        path.read_text(encoding="utf-8")
+        for path in sorted((store.root / "items" / "environment").glob(f"*/{_FAILED}"))
+    ]
+
+
+def _note_failure(environment: Path, error: Exception) -> None:
+    import traceback
+
+    said = str(error) if isinstance(error, HotdeskError) else "".join(traceback.format_exception(error))
+    with suppress(OSError):  # perhaps the disk is full: then each `up` tries again
+        (environment / _FAILED).write_text(said, encoding="utf-8")
+
+
+def _failed_lately(environment: Path) -> bool:
+    try:
+        return time.time() - (environment / _FAILED).stat().st_mtime < _TRIES_AGAIN_AFTER
+    except FileNotFoundError:
+        return False
+
+
+def _lock(environment: str) -> str:
+    return f"compile-{environment}"
 
 
 def _main() -> None:
