@@ -15,7 +15,7 @@ from hotdesk.engines.bubblewrap import run_bwrap
 from hotdesk.engines.host import read_host
 from hotdesk.engines.namespaces import explain
 from hotdesk.engines.seccomp import pretend_ownership
-from hotdesk.errors import ConfigureError
+from hotdesk.errors import ConfigureError, HotdeskError, StoreError
 from hotdesk.store import remove_tree
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ ENVIRONMENT = {
 _FIRST = ("base-passwd", "base-files")
 """The users and the folders that the scripts of all others take for granted."""
 
+_FULL = ("No space left on device", "Disk quota exceeded")
 _STARTED = "hotdesk: started"
 _SHOWN = 40
 
@@ -176,7 +177,15 @@ def _script(packages: Sequence[Unpacked]) -> str:
     return "\n".join(lines)
 
 
-def _failure(output: str) -> ConfigureError:
+def _failure(output: str) -> HotdeskError:
+    for full in _FULL:
+        if full in output:
+            return StoreError(
+                "the base system could not be configured: the disk is full",
+                why=next(line for line in output.splitlines() if full in line),
+                hint="free some space, with `hotdesk cache gc` among others, "
+                "or set HOTDESK_STORE to another disk",
+            )
     failed = re.findall(r"^dpkg: error processing package (\S+)", output, re.MULTILINE)
     names = ", ".join(f"`{name}`" for name in dict.fromkeys(failed)) or "the base system"
     lines = [line for line in output.strip().splitlines() if line != _STARTED]

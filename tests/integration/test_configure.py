@@ -1,0 +1,77 @@
+"""Debian's scripts where the disk is full: a small file system of its own, and real programs on it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from hotdesk.build.configure import configure
+from hotdesk.build.unpack import Unpacked
+from hotdesk.errors import ConfigureError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.integration
+
+CONTROL = b"Package: filler\nVersion: 1\nArchitecture: all\n"
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """Eight megabytes."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small file system")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "none", folder], check=False)
+    if mounted.returncode:
+        pytest.skip("no file system can be mounted here")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def a_tree(folder: Path) -> Path:
+    """The least that a script needs: a shell, a few programs, and what they are linked with."""
+    tree = folder / "tree"
+    for path in ("dev", "proc", "run", "tmp", "usr/sbin", "var/lib/dpkg"):
+        (tree / path).mkdir(parents=True)
+    for name in ("sh", "dd", "ln", "rm"):
+        found = shutil.which(name)
+        assert found
+        linked = subprocess.run(["ldd", found], capture_output=True, text=True, check=True).stdout
+        libraries = re.findall(r"(/\S+) \(0x", linked)
+        for path in libraries:
+            copy = tree / path.lstrip("/")
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, copy)
+        for place in ("bin", "usr/bin"):
+            (tree / place).mkdir(parents=True, exist_ok=True)
+            shutil.copy(found, tree / place / name)
+    return tree
+
+
+def run(disk: Path, preinst: str) -> None:
+    package = Unpacked("filler", {"control": CONTROL, "preinst": f"#!/bin/sh\n{preinst}\n".encode()}, ())
+    configure(a_tree(disk), [package], disk / "tools")
+
+
+def test_a_full_disk_is_not_blamed_on_the_package(namespaces: None, disk: Path) -> None:
+    with pytest.raises(StoreError, match="the disk is full") as caught:
+        run(disk, "dd if=/dev/zero of=/filler bs=1M")
+
+    assert "No space left on device" in caught.value.why
+    assert "HOTDESK_STORE" in caught.value.hint
+
+
+def test_a_script_that_fails_is(namespaces: None, disk: Path) -> None:
+    with pytest.raises(ConfigureError, match="`filler`") as caught:
+        run(disk, "exit 3")
+
+    assert "it ended with 3" in caught.value.why
