@@ -84,6 +84,10 @@ def lock_command(upgrade: bool, check: bool, names: tuple[str, ...], as_json: bo
     from hotdesk.errors import UsageError
     from hotdesk.project import find_project
 
+    if check and upgrade:
+        raise UsageError(
+            "`--check` changes nothing, and `--upgrade` takes new versions", hint="leave one out"
+        )
     if names and not upgrade:
         raise UsageError("names are for `--upgrade`", hint=f"`hotdesk lock --upgrade {' '.join(names)}`")
     project = find_project(Path.cwd())
@@ -114,27 +118,43 @@ def lock_project(
     project: Project,
     *,
     text: str | None = None,
+    replaces: bytes = b"",
     upgrade: bool | tuple[str, ...] = False,
     as_json: bool = False,
 ) -> None:
     """Resolve, write the lock and say what changed; with `text`, an edited spec is written too.
 
-    Nothing is written before everything is resolved.
+    Nothing is written before everything is resolved, nor where the spec is not what it `replaces` any more.
     """
-    from hotdesk.lock import read_lock, write_file, write_lock
+    from hotdesk.lock import read_lock, write_lock
     from hotdesk.resolve.locking import make_lock
     from hotdesk.spec import parse_spec
     from hotdesk.store import Store, default_store_path
 
     previous = read_lock(project.lock_path) if project.lock_path.exists() else None
     spec = project.spec if text is None else parse_spec(text)
-    store = Store(default_store_path())
-    with show_progress() as progress, store.in_use():
-        locking = make_lock(spec, previous, store=store, progress=progress, upgrade=upgrade)
+    with show_progress() as progress:
+        store = Store(default_store_path(), progress.note)
+        with store.in_use():
+            locking = make_lock(spec, previous, store=store, progress=progress, upgrade=upgrade)
     if text is not None:
-        write_file(project.spec_path, text)
+        write_edited(project.spec_path, text, replaces)
     write_lock(locking.lock, project.lock_path)
     _report(project, previous, locking, as_json)
+
+
+def write_edited(path: Path, text: str, replaces: bytes) -> None:
+    """Write the spec, unless somebody has edited it since `replaces` was read: resolving takes a while."""
+    from hotdesk.errors import SpecError
+    from hotdesk.lock import write_file
+
+    if path.read_bytes() != replaces:
+        raise SpecError(
+            f"`{path.name}` was edited while its packages were resolved; nothing was written",
+            why="writing it now would undo that edit",
+            hint="run the same command again",
+        )
+    write_file(path, text)
 
 
 def _report(project: Project, previous: Lock | None, locking: Locking, as_json: bool) -> None:
@@ -219,5 +239,5 @@ def _edit_and_lock(edit: Callable[[str], str], as_json: bool) -> None:
     from hotdesk.spec import decode_spec
 
     project = find_project(Path.cwd())
-    text = edit(decode_spec(project.spec_path.read_bytes()))
-    lock_project(project, text=text, as_json=as_json)
+    before = project.spec_path.read_bytes()
+    lock_project(project, text=edit(decode_spec(before)), replaces=before, as_json=as_json)
