@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hotdesk.build.configure import configure
+from hotdesk.build.dpkg import write_database
 from hotdesk.build.unpack import Unpacked
 from hotdesk.errors import ConfigureError, StoreError
 
@@ -37,15 +38,16 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", folder], check=True)
 
 
-def a_tree(folder: Path) -> Path:
+def a_tree(folder: Path, programs: tuple[str, ...] = ("sh", "dd", "ln", "rm")) -> Path:
     """The least that a script needs: a shell, a few programs, and what they are linked with."""
     tree = folder / "tree"
     for path in ("dev", "proc", "run", "tmp", "usr/sbin", "var/lib/dpkg"):
         (tree / path).mkdir(parents=True)
-    for name in ("sh", "dd", "ln", "rm"):
-        found = shutil.which(name)
-        assert found
-        linked = subprocess.run(["ldd", found], capture_output=True, text=True, check=True).stdout
+    for name in programs:
+        found = shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin")
+        if found is None:
+            pytest.skip(f"this host has no {name}")
+        linked = subprocess.run(["ldd", found], capture_output=True, text=True, check=False).stdout
         libraries = re.findall(r"(/\S+) \(0x", linked)
         for path in libraries:
             copy = tree / path.lstrip("/")
@@ -75,3 +77,20 @@ def test_a_script_that_fails_is(namespaces: None, disk: Path) -> None:
         run(disk, "exit 3")
 
     assert "it ended with 3" in caught.value.why
+
+
+def test_each_package_is_told_when_its_turn_comes(namespaces: None, tmp_path: Path) -> None:
+    needed = ("dpkg-deb", "dpkg-split", "tar", "diff", "ldconfig", "start-stop-daemon")
+    tree = a_tree(tmp_path, ("sh", "ln", "rm", "sleep", "dpkg", *needed))
+    fields = b"Maintainer: a\nDescription: a\n"
+    slow = {"postinst": b"#!/bin/sh\nsleep 0.5\n"}
+    packages = [
+        Unpacked(name, {"control": CONTROL.replace(b"filler", name.encode()) + fields, **slow}, ())
+        for name in ("one", "two", "three")
+    ]
+    write_database(tree, packages)
+    told: list[int] = []
+
+    configure(tree, packages, tmp_path / "tools", told.append)
+
+    assert told == [1, 1, 1]

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 import shutil
+from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from hotdesk.build.unpack import MTIME, control_fields
@@ -19,7 +21,7 @@ from hotdesk.errors import ConfigureError, HotdeskError, StoreError
 from hotdesk.store import remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from hotdesk.build.unpack import Unpacked
@@ -70,10 +72,13 @@ class OwnerChange:
     arguments: tuple[str, ...]
 
 
-def configure(tree: Path, packages: Sequence[Unpacked], tools: Path) -> list[OwnerChange]:
+def configure(
+    tree: Path, packages: Sequence[Unpacked], tools: Path, advance: Callable[[int], None] = lambda _: None
+) -> list[OwnerChange]:
     """Run the scripts of `packages`, unpacked and registered in `tree`; returns what they tried to chown.
 
-    `tools` is a folder to be made and removed, on a file system from which programs may be run.
+    `tools` is a folder to be made and removed, on a file system from which programs may be run. `advance` is
+    told how many more packages were begun with, from another thread.
     """
     policy = tree / "usr/sbin/policy-rc.d"
     if not policy.exists():
@@ -82,9 +87,13 @@ def configure(tree: Path, packages: Sequence[Unpacked], tools: Path) -> list[Own
     tools.mkdir()
     try:
         options = [*_options(tree), *_tools(tools, tree, packages)]
-        result = run_bwrap(
-            options, ["/bin/sh", "/run/hotdesk/script"], seccomp=pretend_ownership(), environment=ENVIRONMENT
-        )
+        with _following(tools / "status", advance):
+            result = run_bwrap(
+                options,
+                ["/bin/sh", "/run/hotdesk/script"],
+                seccomp=pretend_ownership(),
+                environment=ENVIRONMENT,
+            )
         output = result.stdout.decode("utf-8", "replace")
         if _STARTED not in output:
             raise explain(output.strip())
@@ -95,6 +104,30 @@ def configure(tree: Path, packages: Sequence[Unpacked], tools: Path) -> list[Own
         remove_tree(tools)
     policy.unlink(missing_ok=True)
     return changes
+
+
+@contextmanager
+def _following(status: Path, advance: Callable[[int], None]) -> Iterator[None]:
+    """Tell what dpkg writes to the file `status` as it goes."""
+    ended = Event()
+
+    def follow() -> None:
+        told = 0
+        last = False
+        while not last:
+            last = ended.wait(0.2)
+            begun = status.read_bytes().count(b"processing: configure: ")
+            if begun > told:
+                advance(begun - told)
+            told = begun
+
+    follower = Thread(target=follow)
+    follower.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        follower.join()
 
 
 def _options(tree: Path) -> list[str]:
@@ -114,6 +147,7 @@ def _tools(tools: Path, tree: Path, packages: Sequence[Unpacked]) -> list[str]:
         (tools / "bin" / name).write_text(_CHOWN, encoding="ascii")
         (tools / "bin" / name).chmod(0o755)
     (tools / "chown.log").touch()
+    (tools / "status").touch()
     (tools / "script").write_text(_script(packages))
     for package in packages:
         if "preinst" in package.control:
@@ -150,7 +184,7 @@ def _script(packages: Sequence[Unpacked]) -> str:
     order += [package for name, package in sorted(named.items()) if name not in _FIRST]
     first = " ".join(name for name in _FIRST if name in named)
     # The first error is the last thing said, and what is wrong.
-    dpkg = "dpkg --force-unsafe-io --force-not-root --abort-after=1"
+    dpkg = "5>>/run/hotdesk/status dpkg --status-fd 5 --force-unsafe-io --force-not-root --abort-after=1"
     lines = [
         "umask 022",
         f"echo '{_STARTED}'",

@@ -66,7 +66,7 @@ class SystemBuild:
             write_database(self.tree, self._unpacked)
             with ThreadPoolExecutor(1) as pool:
                 compiled = pool.submit(compile_standard_library, self.tree, bytecode)
-                changes = configure(self.tree, self._unpacked, self.folder / "tools")
+                changes = configure(self.tree, self._unpacked, self.folder / "tools", task.advance)
                 compiled.result()
             owners = settle_ownership(self._system, changes)
             normalise(self.tree)
@@ -75,7 +75,6 @@ class SystemBuild:
             settle_times(self.tree)
             write_ownership({**_present(owners, self.tree), **_DESK}, self.folder)
             write_contents(scan_tree(self.tree), self.folder)
-            task.advance(len(self._unpacked))
 
 
 def _present(owners: Mapping[str, Ownership], tree: Path) -> dict[str, Ownership]:

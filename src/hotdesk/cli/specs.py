@@ -85,9 +85,7 @@ def lock_command(upgrade: bool, check: bool, names: tuple[str, ...], as_json: bo
     from hotdesk.project import find_project
 
     if check and upgrade:
-        raise UsageError(
-            "`--check` changes nothing, and `--upgrade` takes new versions", hint="leave one out"
-        )
+        raise UsageError("`--check` changes nothing, `--upgrade` takes new versions", hint="leave one out")
     if names and not upgrade:
         raise UsageError("names are for `--upgrade`", hint=f"`hotdesk lock --upgrade {' '.join(names)}`")
     project = find_project(Path.cwd())
