@@ -218,4 +218,4 @@ def _make_system(store: Store) -> None:
 
 
 if __name__ == "__main__":
-    {"wheels": _unpack_wheels, "system": _make_system}[sys.argv[1]](Store(Path(sys.argv[2])))
+    {"wheels": _unpack_wheels, "system": _make_system}[sys.argv[1]](Store(Path(sys.argv[2]), _Reports().note))
