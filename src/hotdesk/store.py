@@ -115,9 +115,9 @@ class Store:
 
         In two steps, so that a process killed half way leaves nothing that looks whole.
         """
-        with self.try_exclusive(_in_use(kind, key)) as ours:
+        with self.scratch() as scratch, self.try_exclusive(_in_use(kind, key)) as ours:
             if ours:
-                with self.scratch() as scratch, suppress(FileNotFoundError):
+                with suppress(FileNotFoundError):
                     (self.root / "items" / kind / key).rename(scratch / "removed")
             return ours
 
@@ -147,8 +147,10 @@ class Store:
                     (self.root / "unsettled" / name).unlink(missing_ok=True)
 
     def _left_by_another_boot(self) -> list[str]:
-        names = self._unsettled()
-        return [name for name in names if not name.startswith(_boot())] if names else []
+        if not (names := self._unsettled()):
+            return []
+        ours = _boot()
+        return [name for name in names if not name.startswith(ours)]
 
     def _unsettled(self) -> dict[str, int]:
         """Each mark with the time when it was made, in nanoseconds."""

@@ -19,6 +19,7 @@ def make_root(
 ) -> Root:
     """The root of `locked`, made where it is not there yet."""
     keys = Keys.of(locked)
+    store.remove_unsettled()
     system, environment = store.item("system", keys.system), store.item("environment", keys.environment)
     if not (system.exists() and environment.exists()):
         from hotdesk.build.assembly import Assembly  # a desk that is there starts without importing this
