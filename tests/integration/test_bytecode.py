@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,8 +105,11 @@ def test_another_user_makes_no_difference(wheel: Path, interpreter: Interpreter,
     if os.getuid():
         pytest.skip("only root can become somebody else")
     before = compiled(wheel, interpreter, tmp_path / "one")
-    theirs = Path("/tmp") / f"hotdesk-test-{os.getpid()}"  # tmp_path lets nobody else in
+    # pytest's folders and a store let nobody else in
+    theirs = Path("/tmp") / f"hotdesk-test-{os.getpid()}"
     shutil.copytree(wheel, theirs / "wheel")
+    shutil.copytree(interpreter.system, theirs / "system", symlinks=True)
+    interpreter = replace(interpreter, system=theirs / "system")
     (theirs / "store").mkdir()
     os.chown(theirs / "store", 12_345, 12_345)
     try:
