@@ -10,9 +10,9 @@ from hotdesk.engines.bubblewrap import bwrap_path, run_bwrap
 from hotdesk.engines.host import can_forbid_namespaces
 from hotdesk.engines.landlock import scopes_supported
 from hotdesk.engines.namespaces import Check, namespace_checks
+from hotdesk.engines.sandbox import SMALLEST
 from hotdesk.errors import EngineError
 
-_SANDBOX = ("--unshare-user", "--unshare-all", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev")
 _SPACE_FOR_A_DESK = 6 << 30
 _FILES_FOR_A_DESK = 200_000
 
@@ -36,7 +36,7 @@ def sandbox_starts(top: Path = Path("/")) -> list[Check]:
         bwrap = bwrap_path()
     except EngineError as error:
         return [Check(name, ok=False, why=error.why, cure=error.hint)]
-    result = run_bwrap(_SANDBOX, ["true"])
+    result = run_bwrap(SMALLEST, ["true"])
     if result.returncode == 0:
         return [Check(name, ok=True, why="bubblewrap starts")]
     causes = [check for check in namespace_checks(bwrap, top) if not check.ok]

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hotdesk.engines.landlock import scopes_supported
+from hotdesk.engines.request import RunRequest
+from hotdesk.engines.sandbox import run, start
 
 if TYPE_CHECKING:
     from tests.integration.conftest import Sandbox
@@ -125,9 +128,64 @@ class TestFiles:
         }  # fmt: skip
         assert {"null", "urandom", "shm"} <= found
 
-    def test_no_descriptor_of_hotdesk_is_inherited(self, sandbox: Sandbox) -> None:
-        # The fourth is the one that lists them.
-        assert inside(sandbox, "print(len(os.listdir('/proc/self/fd')))").stdout == "4\n"
+    def test_no_descriptor_of_hotdesk_or_its_caller_is_inherited(self, sandbox: Sandbox) -> None:
+        folder = os.open("/", os.O_RDONLY)
+        try:
+            listed = subprocess.run(
+                sandbox.argv("ls", f"/proc/self/fd/{folder}/"),
+                pass_fds=[folder],
+                capture_output=True,
+                check=False,
+            )
+            counted = subprocess.run(
+                sandbox.argv("python", "-c", "import os; print(len(os.listdir('/proc/self/fd')))"),
+                pass_fds=[folder],
+                capture_output=True,
+                check=False,
+            )
+        finally:
+            os.close(folder)
+
+        assert listed.returncode == 2
+        assert counted.stdout == b"4\n"  # the fourth is the one that lists them
+
+    def test_nor_does_a_desk_inherit_any(self, sandbox: Sandbox, tmp_path: Path) -> None:
+        folder = os.open("/", os.O_RDONLY)
+        files = [os.open(tmp_path / name, os.O_RDWR | os.O_CREAT) for name in ("log", "status", "alive")]
+        os.set_inheritable(folder, True)
+        try:
+            request = RunRequest(
+                root=sandbox.root,
+                command=("ls", "/proc/self/fd"),
+                home=sandbox.home,
+                project=sandbox.project,
+                hostname="desk",
+            )
+            start(request, output=files[0], status=files[1], alive=files[2])
+        finally:
+            for descriptor in (folder, *files):
+                os.close(descriptor)
+
+        give_up = time.monotonic() + 10
+        while "exit-code" not in (tmp_path / "status").read_text() and time.monotonic() < give_up:
+            time.sleep(0.01)
+        assert (tmp_path / "log").read_text().split() == ["0", "1", "2", "3"]
+
+    def test_hotdesks_own_files_are_covered_where_the_project_holds_them(
+        self, sandbox: Sandbox, tmp_path: Path
+    ) -> None:
+        (tmp_path / "store" / "items").mkdir(parents=True)
+        request = RunRequest(
+            root=sandbox.root,
+            command=("sh", "-c", "test -d store && test ! -e store/items && touch store/made"),
+            home=sandbox.home,
+            project=tmp_path,
+            hostname="desk",
+            hidden=(tmp_path / "store", tmp_path / "not there"),
+        )
+
+        assert run(request) == 0
+        assert list((tmp_path / "store").iterdir()) == [tmp_path / "store" / "items"]
 
 
 class TestProcesses:

@@ -109,6 +109,17 @@ def test_a_signal_that_comes_too_early_is_not_lost(sandbox: Sandbox, delay: floa
         assert process.wait(10) == 128 + signal.SIGTERM
 
 
+def test_a_hang_up_of_the_terminal_ends_the_command(sandbox: Sandbox) -> None:
+    marker = f"985{os.getpid()}"
+    with terminal(sandbox.argv("sleep", marker)) as screen:
+        eventually(lambda: bool(processes_with(marker)))
+
+        with open(os.devnull, "rb") as nothing:
+            os.dup2(nothing.fileno(), screen.descriptor)
+
+        eventually(lambda: not processes_with(marker))
+
+
 def test_what_the_caller_ignores_is_ignored_inside(sandbox: Sandbox) -> None:
     ignore_hangup = ["sh", "-c", "trap '' HUP; exec \"$@\"", "sh"]
     argv = [*ignore_hangup, *sandbox.argv("sh", "-c", "echo ready; kill -HUP $$; echo alive")]
@@ -172,6 +183,9 @@ def test_files_belong_to_the_caller(sandbox: Sandbox, user: int) -> None:
         ("/proc/self", "kernel"),
         ("/etc/passwd", "not a folder"),
         ("/none", "No such file"),
+        ("/etc", "belongs to the system"),
+        ("/usr", "belongs to the system"),
+        ("/home", "belongs to the system"),
     ],
 )
 def test_nonsense_as_a_project_is_refused(sandbox: Sandbox, project: str, why: str) -> None:
@@ -196,10 +210,22 @@ def test_a_planted_link_is_not_followed(sandbox: Sandbox) -> None:
     assert "is a link" in result.stderr
 
 
+def test_a_file_where_the_project_is_to_be_mounted_is_named(sandbox: Sandbox) -> None:
+    (sandbox.home / "work").write_text("")
+
+    result = sandbox.run("true")
+
+    assert result.returncode == 99
+    assert "work is not a folder" in result.stderr
+
+
 def test_a_broken_root_is_named(sandbox: Sandbox, tmp_path: Path) -> None:
     broken = replace(sandbox, root=replace(sandbox.root, system=tmp_path))
 
-    assert "is not whole" in broken.run("true").stderr
+    said = broken.run("true").stderr
+
+    assert "is not whole" in said
+    assert "cache verify --repair" in said
 
 
 def test_a_host_without_namespaces_is_explained(sandbox: Sandbox) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from hotdesk.engines.landlock import close_scopes, open_scopes
@@ -73,8 +74,11 @@ def _detach(output: int) -> None:
 
 
 def _become(argv: Sequence[str], descriptors: Sequence[int], ignored: Iterable[signal.Signals]) -> NoReturn:
-    for descriptor in descriptors:
-        os.set_inheritable(descriptor, True)
+    # What hotdesk itself was started with, a lock or a folder of the host's, would lead out of the sandbox.
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) > 2:
+            with suppress(OSError):  # the listing's own is closed by now
+                os.set_inheritable(int(name), int(name) in descriptors)
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)  # Python ignores these two
     for number in ignored:

@@ -46,7 +46,8 @@ class RunRequest:
 
     `home` is a folder of the host that appears at `HOME`, `project` one that appears at `WORK`; both are
     writable. `environment` is added to what every desk gets. `files` are contents by their path below
-    `/run`, readable by the desk's user alone. `directory` is where the command starts.
+    `/run`, readable by the desk's user alone. `directory` is where the command starts. `hidden` are folders
+    of the host that stay out of reach where they lie in the project.
     """
 
     root: Root
@@ -58,3 +59,4 @@ class RunRequest:
     environment: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict)
     directory: str = WORK
+    hidden: tuple[Path, ...] = ()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import signal
 import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from hotdesk.engines.bubblewrap import bwrap_command
@@ -23,11 +24,32 @@ from hotdesk.engines.waiting import FORWARDED, wait_for
 from hotdesk.errors import EngineError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
 _CA_INSIDE = "/run/hotdesk/ca.pem"
-_NOT_A_PROJECT = ("/proc", "/sys", "/dev")
+_KERNEL = ("/proc", "/sys", "/dev")
+_SYSTEM = {
+    "/bin",
+    "/boot",
+    "/etc",
+    "/home",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/mnt",
+    "/opt",
+    "/root",
+    "/run",
+    "/sbin",
+}
+_SYSTEM |= {"/tmp", "/usr", "/var", "/var/lib", "/var/tmp"}  # noqa: S108
+# What is left behind when the command ends would run on unseen; only pid 1 and this shell outlive the signal.
+_ALONE = '"$@"; code=$?; kill -9 -1 2>/dev/null; exit $code'
+
+
+SMALLEST = ("--unshare-user", "--unshare-all", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev")
+"""Bubblewrap's options for a sandbox of everything that a desk needs of the host."""
 
 
 def run(request: RunRequest, host: Host | None = None) -> int:
@@ -64,12 +86,13 @@ def start(request: RunRequest, *, output: int, status: int, alive: int, host: Ho
     """Run in the background, away from the caller's terminal and session; returns at once.
 
     `output` takes stdout and stderr, `status` bwrap's JSON lines. `alive` is a descriptor that pid 1
-    inside keeps open for as long as anything runs: a lock held through it ends with the sandbox.
+    inside keeps open for as long as anything runs: a lock held through it ends with the sandbox. What the
+    command leaves behind ends with it.
     """
     host = host or read_host()
     check(request)
     options = ["--json-status-fd", str(status), "--sync-fd", str(alive), *bwrap_options(request, host)]
-    command = _with_default_signals(request.command, ())
+    command = ["/bin/sh", "-c", _ALONE, "hotdesk", *request.command]
     with bwrap_command(options, command, protect_host(), sandbox_files(request, host)) as (argv, inherited):
         launch(argv, (*inherited, status, alive), background_output=output)
 
@@ -128,6 +151,8 @@ def _folders(request: RunRequest) -> list[str]:
     options = ["--perms", "0755", "--tmpfs", "/home", "--bind", str(request.home), HOME]
     if request.project is not None:
         options += ["--bind", str(request.project), WORK]
+        for folder in below(request.project, request.hidden):
+            options += ["--perms", "0700", "--tmpfs", f"{WORK}/{folder}"]
     return [*options, "--remount-ro", "/home"]
 
 
@@ -165,23 +190,32 @@ def check(request: RunRequest) -> None:
             raise EngineError(
                 f"the root at {tree} is not whole",
                 why=f"it lacks {', '.join(f'`{name}`' for name in missing)}",
-                hint="remove it with `hotdesk cache gc` and open the desk again",
+                hint="`hotdesk cache verify --repair` removes it, and the next command makes it again",
             )
     if request.project is not None:
-        check_project(request.project)
+        check_project(request.project, request.hidden)
     work = request.home / "work"
-    work.mkdir(exist_ok=True)
-    if work.is_symlink():
+    with suppress(FileExistsError):
+        work.mkdir()
+    if not stat.S_ISDIR(work.lstat().st_mode):
         raise EngineError(
-            f"{work} is a link",
+            f"{work} is {'a link' if work.is_symlink() else 'not a folder'}",
             why="the project folder is mounted there, and a link could lead anywhere",
             hint=f"remove it: rm {work}",
         )
 
 
-def check_project(project: Path) -> None:
+def below(project: Path, folders: Iterable[Path]) -> list[str]:
+    """Those of the folders that exist below the project, as paths relative to it."""
+    top = os.path.realpath(project)
+    real = (os.path.realpath(folder) for folder in folders)
+    return [os.path.relpath(path, top) for path in real if path.startswith(f"{top}/") and os.path.isdir(path)]
+
+
+def check_project(project: Path, hidden: Sequence[Path] = ()) -> None:
     """Refuse what can be no project folder, saying why."""
     problem = ""
+    own = [os.path.realpath(folder) for folder in hidden]
     real = os.path.realpath(project)
     try:
         folder = stat.S_ISDIR(os.stat(real).st_mode)
@@ -189,10 +223,14 @@ def check_project(project: Path) -> None:
         folder, problem = True, error.strerror or str(error)
     if real == "/":
         problem = "it is the whole machine, and nothing of the host would be kept from the desk"
-    elif any(real == bad or real.startswith(f"{bad}/") for bad in _NOT_A_PROJECT):
+    elif any(real == bad or real.startswith(f"{bad}/") for bad in _KERNEL):
         problem = "it belongs to the kernel"
+    elif any(real == path or real.startswith(f"{path}/") for path in own):
+        problem = "hotdesk keeps its own files there"
     elif not folder:
         problem = "it is not a folder"
+    elif (real in _SYSTEM or real.startswith("/etc/")) and real != os.path.realpath(os.path.expanduser("~")):
+        problem = "it belongs to the system, and all of it could be changed from inside the desk"
     elif not problem and not os.access(real, os.R_OK | os.X_OK):
         problem = "you may not read it"
     if problem:
@@ -212,6 +250,16 @@ def not_started(request: RunRequest, host: Host, message: str = "") -> EngineErr
         result = run_bwrap(bwrap_options(request, host), ["true"], seccomp=protect_host())
         message = result.stdout.decode(errors="replace").strip()
     return explain(message)
+
+
+def require_sandbox() -> None:
+    """`EngineError` with the cause where this host makes no sandbox."""
+    from hotdesk.engines.bubblewrap import run_bwrap
+    from hotdesk.engines.namespaces import explain
+
+    result = run_bwrap(SMALLEST, ["true"])
+    if result.returncode:
+        raise explain(result.stdout.decode(errors="replace").strip())
 
 
 def _with_default_signals(command: Sequence[str], received: Sequence[signal.Signals]) -> list[str]:

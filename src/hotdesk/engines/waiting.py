@@ -35,7 +35,8 @@ def wait_for(child: int, status: int, received: Sequence[signal.Signals]) -> tup
         while True:
             received_signal = signal.sigwaitinfo({*received, signal.SIGCHLD})
             if received_signal.si_signo != signal.SIGCHLD:
-                if received_signal.si_code != _SI_KERNEL:
+                # A hang-up goes to the session's leader alone, which may be this process.
+                if received_signal.si_code != _SI_KERNEL or received_signal.si_signo == signal.SIGHUP:
                     commands.send(signal.Signals(received_signal.si_signo))
                 continue
             pid, state = os.waitpid(child, os.WNOHANG | os.WUNTRACED)
@@ -68,6 +69,12 @@ def status_documents(text: str) -> dict[str, Any]:
 def command_of(init: int) -> int | None:
     """The host's process id of the command below pid 1 of a sandbox, None where it is not there (yet)."""
     return next((child for child in _children(init) if namespace_ids(child)[-1:] == [2]), None)
+
+
+def kept_command_of(init: int) -> int | None:
+    """The same of a sandbox in the background, where a shell waits for the command."""
+    shell = command_of(init)
+    return next(iter(_children(shell)), None) if shell else None
 
 
 def _children(pid: int) -> list[int]:
