@@ -69,7 +69,7 @@ def make_base(release: str, requests: list[str], folder: Path) -> Base:
             files = {artifact.sha256: path for artifact, path in fetched}
     except HotdeskError as error:
         pytest.skip(f"no packages of {release} to be had here: {error}")
-    item = make_system(store, packages, lambda package: files[package.artifact.sha256])
+    item = make_system(store, packages, [(package, files[package.artifact.sha256]) for package in packages])
     return Base(packages, files, item)
 
 
@@ -141,7 +141,8 @@ if asked["user"]:
     os.setresuid(*[asked["user"]] * 3)
 packages = [DebianPackage(*row[:3], Artifact(*row[3:]), ("cpu",)) for row in asked["packages"]]
 files = {sha256: Path(path) for sha256, path in asked["files"].items()}
-print(make_system(Store(Path(asked["store"])), packages, lambda package: files[package.artifact.sha256]))
+debs = [(package, files[package.artifact.sha256]) for package in packages]
+print(make_system(Store(Path(asked["store"])), packages, debs))
 """
 
 
@@ -205,10 +206,12 @@ def test_a_failing_script_is_an_error_with_the_packages_name_and_words(trixie: B
     artifact = Artifact("debian", "debian", "pool/broken.deb", deb.stat().st_size, "0" * 64)
     broken = DebianPackage("broken", "1", "amd64", artifact, ("cpu",))
     files = {**trixie.files, artifact.sha256: deb}
+    packages = [*trixie.packages, broken]
+    debs = [(package, files[package.artifact.sha256]) for package in packages]
     store = Store(tmp_path / "store")
 
     with pytest.raises(ConfigureError, match="`broken` could not be configured") as caught:
-        make_system(store, [*trixie.packages, broken], lambda package: files[package.artifact.sha256])
+        make_system(store, packages, debs)
 
     assert "the frobnicator is missing" in caught.value.why
     assert not list((store.root / "items").glob("system/*"))
