@@ -60,7 +60,7 @@ def _desks() -> Iterator[User]:
     """By their folders alone: what a damaged desk needs may not go either."""
     for folder in _children(data_path() / "desks"):
         kept = folder / "keep" / LOCK_NAME
-        if not folder.name.startswith(".") and (kept.exists() or (folder / "desk.json").exists()):
+        if not folder.name.startswith(".") and kept.parent.exists():  # else it was never opened
             yield _user(f"desk {folder.name}", kept, f"remove it: `hotdesk rm {folder.name}`")
 
 

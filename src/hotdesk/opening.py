@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hotdesk.build.background import compile_in_background
 from hotdesk.build.root import make_root
-from hotdesk.desk import Desk, DeskOrder, Opened, desk_home, desks, open_desk
+from hotdesk.desk import Desk, DeskOrder, Opened, Owner, claim, condition, data_path, occupied, open_desk
+from hotdesk.desk.ports import require_free
 from hotdesk.engines import sandbox
-from hotdesk.engines.request import RunRequest
+from hotdesk.engines.request import WORK, RunRequest
 from hotdesk.errors import DeskError, EngineError
+from hotdesk.keys import Keys
 from hotdesk.lock import LOCK_NAME, LockedVariant, parse_lock
 from hotdesk.progress import SILENT
 from hotdesk.project import host_platform
@@ -19,7 +23,7 @@ from hotdesk.spec import SPEC_NAME, parse_spec
 from hotdesk.store import Store, default_store_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from hotdesk.engines.request import Root
     from hotdesk.progress import Progress
@@ -46,13 +50,16 @@ def open_project_desk(
     """The desk of `project`, built where it has to be, started, and answering."""
     locked = project.select(variant)
     _refuse_gpu(project.spec.variant(locked.variant))
-    desk_name = _desk_name(project, locked.variant, name)
+    _check_folder(project.folder, preparation)
+    desk = claim(name or project.spec.name, Owner(project.folder, locked.variant), fixed=name is not None)
+    if port is not None and condition(desk).state != "running":
+        require_free(port)
     keep = {
         SPEC_NAME: project.spec_path.read_bytes(),
         LOCK_NAME: project.lock_path.read_bytes(),
     }
     order = DeskOrder(
-        name=desk_name,
+        name=desk.name,
         root=_prepare(locked, preparation, project),
         project=project.folder,
         port=port or project.spec.port,
@@ -63,64 +70,85 @@ def open_project_desk(
             "lock": hashlib.sha256(keep[LOCK_NAME]).hexdigest(),
         },
         keep=keep,
+        hidden=_own_folders(),
     )
-    opened = open_desk(order)
+    opened = open_desk(order, preparation.progress)
     _compile(locked)
     if opened.already and opened.desk.labels.get("lock") != order.labels["lock"]:
         preparation.progress.note(
-            f"`{desk_name}` still runs on the packages it was opened with; "
-            f"`hotdesk stop {desk_name}` and `hotdesk up` take the new lock"
+            f"`{desk.name}` still runs on the packages it was opened with; "
+            f"`hotdesk stop {desk.name}` and `hotdesk up` take the new lock"
         )
     return opened
 
 
 def reopen(desk: Desk, preparation: Preparation, *, port: int | None = None) -> Opened:
     """A stopped desk as it was: the lock that it was opened with is kept beside it."""
-    kept = {name: (desk.folder / "keep" / name).read_bytes() for name in (SPEC_NAME, LOCK_NAME)}
+    try:
+        kept = {name: (desk.folder / "keep" / name).read_bytes() for name in (SPEC_NAME, LOCK_NAME)}
+    except FileNotFoundError as error:
+        raise DeskError(
+            f"the desk `{desk.name}` was never opened",
+            why=f"{error.filename} is not there",
+            hint=f"open it with `hotdesk up` in {desk.project}",
+        ) from None
+    if port is not None and condition(desk).state != "running":
+        require_free(port)
     locked = parse_lock(kept[LOCK_NAME].decode()).select(host_platform(), desk.labels["variant"])
-    spec = parse_spec(kept[SPEC_NAME].decode())
+    wanted = port or int(desk.labels.get("port") or parse_spec(kept[SPEC_NAME].decode()).port)
     order = DeskOrder(
         name=desk.name,
         root=_prepare(locked, preparation),
         project=desk.project,
-        port=port or spec.port,
+        port=wanted,
         port_fixed=port is not None,
-        labels=desk.labels,
+        labels={**desk.labels, "port": str(wanted)},
         keep=kept,
+        hidden=_own_folders(),
     )
-    opened = open_desk(order)
+    opened = open_desk(order, preparation.progress)
     _compile(locked)
     return opened
 
 
-def prepare_run(
+@contextmanager
+def prepared_run(
     project: Project,
     command: tuple[str, ...],
     preparation: Preparation,
     *,
+    current: Path,
     variant: str | None = None,
     network: Literal["host", "none"] = "host",
-) -> Callable[[], int]:
-    """All that has to be there before `command` runs; the result runs it and gives its exit code."""
+) -> Iterator[Callable[[], int]]:
+    """All that has to be there for `command`, kept as long; the result runs it and gives its exit code.
+
+    It starts in `current` where that is in the project's folder, else at its top.
+    """
     locked = project.select(variant)
     _refuse_gpu(project.spec.variant(locked.variant))
-    name = _desk_name(project, locked.variant, None)
-    request = RunRequest(
-        root=_prepare(locked, preparation, project),
-        command=command,
-        home=desk_home(name),
-        project=project.folder,
-        hostname=name,
-        network=network,
-    )
-    _compile(locked)
-    return lambda: sandbox.run(request)
+    _check_folder(project.folder, preparation)
+    with occupied(project.spec.name, Owner(project.folder, locked.variant)) as desk:
+        request = RunRequest(
+            root=_prepare(locked, preparation, project),
+            command=command,
+            home=desk.home,
+            project=project.folder,
+            hostname=desk.name,
+            network=network,
+            directory=_inside(project.folder, current),
+            hidden=_own_folders(),
+        )
+        _compile(locked)
+        yield lambda: sandbox.run(request)
 
 
 def _prepare(locked: LockedVariant, preparation: Preparation, project: Project | None = None) -> Root:
     store = Store(default_store_path())
-    if project:
+    if project and project.home == project.folder:  # a template's lock is hotdesk's own and stays for ever
         store.record_user(project.lock_path)
+    if not store.item("environment", Keys.of(locked).environment).exists():
+        sandbox.require_sandbox()  # rather now than after the downloads
     return make_root(store, locked, offline=preparation.offline, progress=preparation.progress)
 
 
@@ -128,25 +156,22 @@ def _compile(locked: LockedVariant) -> None:
     compile_in_background(Store(default_store_path()), locked)
 
 
-def _desk_name(project: Project, variant: str, name: str | None) -> str:
-    """`name`, or the spec's, with a number where another folder or variant has a desk of that name."""
-    taken = {
-        desk.name
-        for desk in desks()
-        if (desk.project, desk.labels.get("variant")) != (project.folder, variant)
-    }
-    if name is not None:
-        if name in taken:
-            raise DeskError(
-                f"the desk `{name}` belongs to another folder or variant",
-                hint=f"choose another --name, or remove it: `hotdesk rm {name}`",
-            )
-        return name
-    candidate, number = project.spec.name, 1
-    while candidate in taken:
-        number += 1
-        candidate = f"{project.spec.name}-{number}"
-    return candidate
+def _own_folders() -> tuple[Path, ...]:
+    """What no project may bring into its desk: whoever writes there decides what all desks run."""
+    return (default_store_path(), data_path())
+
+
+def _check_folder(folder: Path, preparation: Preparation) -> None:
+    sandbox.check_project(folder, _own_folders())
+    if folder.resolve() == Path.home().resolve():
+        preparation.progress.note(
+            "your whole home folder is the project: what runs in the desk can read and change all of it"
+        )
+
+
+def _inside(folder: Path, current: Path) -> str:
+    """Where the host's folder `current` is inside a sandbox whose project is `folder`."""
+    return str(Path(WORK, current.relative_to(folder))) if current.is_relative_to(folder) else WORK
 
 
 def _refuse_gpu(variant: Variant) -> None:

@@ -91,7 +91,7 @@ def test_a_store_that_cannot_be_written_says_what_to_do(hotdesk: Hotdesk) -> Non
 def test_a_damaged_desk_is_listed_with_its_cure_and_stops_the_collection(hotdesk: Hotdesk) -> None:
     store = a_store(hotdesk)
     desk = hotdesk.data / "desks" / "mine"
-    desk.mkdir(parents=True)
+    (desk / "keep").mkdir(parents=True)
     (desk / "desk.json").write_text("{")
 
     listed = hotdesk.run("cache")

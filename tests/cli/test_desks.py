@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import socket
+import subprocess
+import sys
 import time
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.support.commandline import PROGRAM
 
 from hotdesk.desk.folder import Desk, make_folder, write_desk
 from hotdesk.engines.request import Root
@@ -24,7 +32,7 @@ def a_desk(
     """A desk that ended in this run of the machine, as `hotdesk up` left it."""
     folder = hotdesk.data / "desks" / name
     make_folder(folder)
-    (folder / "home").mkdir()
+    (folder / "home").mkdir(exist_ok=True)
     (folder / "log").write_text(log)
     (folder / "status").write_text(status)
     desk = Desk(
@@ -71,6 +79,49 @@ def test_a_name_is_no_path(hotdesk: Hotdesk, name: str) -> None:
     assert done.returncode == 1
     assert "cannot be the name of a desk" in done.stderr
     assert (hotdesk.data / "desks" / "mine").is_dir()
+
+
+def test_without_a_name_nothing_but_this_folders_desk_is_removed(hotdesk: Hotdesk, tmp_path: Path) -> None:
+    elsewhere = a_desk(hotdesk, "elsewhere", tmp_path / "other")
+
+    done = hotdesk.try_("rm", "--force")
+
+    assert done.returncode == 2
+    assert "which desk?" in done.stderr
+    assert elsewhere.folder.is_dir()
+
+
+def test_in_a_subfolder_of_the_project_its_desk_is_meant(hotdesk: Hotdesk, tmp_path: Path) -> None:
+    a_desk(hotdesk, "elsewhere", tmp_path / "other")
+    here = a_desk(hotdesk, "here")
+    (hotdesk.folder / "src" / "deep").mkdir(parents=True)
+
+    removed = replace(hotdesk, folder=hotdesk.folder / "src" / "deep").json("rm")
+
+    assert removed == {"removed": "here"}
+    assert not here.folder.exists()
+
+
+def test_the_page_is_opened_through_a_file_that_hides_the_token(hotdesk: Hotdesk, tmp_path: Path) -> None:
+    programs, said = tmp_path / "bin", tmp_path / "said"
+    programs.mkdir()
+    (programs / "xdg-open").write_text(f'#!/bin/sh\necho "$@" > {said}\n')
+    (programs / "xdg-open").chmod(0o755)
+    desk = a_desk(hotdesk, "mine")
+    code = (
+        "import sys; from hotdesk.cli.desks import browse_to; from hotdesk.desk import find; "
+        "browse_to(find(sys.argv[1]))"
+    )
+    environment = {**hotdesk.variables(), "PATH": f"{programs}:{os.environ['PATH']}"}
+    subprocess.run([sys.executable, "-c", code, "mine"], env=environment, check=True)
+
+    give_up = time.monotonic() + 10
+    while not (said.exists() and said.read_text()) and time.monotonic() < give_up:
+        time.sleep(0.01)
+    assert TOKEN not in said.read_text()
+    page = Path(said.read_text().strip().removeprefix("file://"))
+    assert page == desk.folder / "open.html"
+    assert desk.url in page.read_text()
 
 
 @pytest.mark.parametrize("command", ["url", "stop", "rm", "logs"])
@@ -154,16 +205,87 @@ def test_stopping_a_stopped_desk_is_no_error(hotdesk: Hotdesk) -> None:
     assert hotdesk.run("stop", "--all") == "mine is stopped\n"
 
 
-def test_a_desk_whose_description_is_damaged_can_be_removed_by_name(hotdesk: Hotdesk) -> None:
+def test_a_damaged_desk_is_listed_as_such_with_its_cure(hotdesk: Hotdesk) -> None:
     desk = a_desk(hotdesk, "mine")
+    a_desk(hotdesk, "sound")
     (desk.folder / "desk.json").write_text("{")
 
     done = hotdesk.try_("ls")
 
-    assert done.returncode == 1
+    assert done.returncode == 0
+    assert "damaged" in next(line for line in done.stdout.splitlines() if line.startswith("mine "))
+    assert str(desk.home) in done.stderr
     assert "hotdesk rm mine" in done.stderr
-    hotdesk.run("rm", "mine")
-    assert hotdesk.json("ls") == []
+    assert [(row["name"], row["state"]) for row in hotdesk.json("ls")] == [
+        ("sound", "stopped"),
+        ("mine", "damaged"),
+    ]
+    assert hotdesk.json("stop", "--all") == {"stopped": ["sound"]}
+    hotdesk.run("rm", "--force", "mine")
+    assert [row["name"] for row in hotdesk.json("ls")] == ["sound"]
+
+
+def test_what_a_log_says_to_the_terminal_does_not_reach_it(hotdesk: Hotdesk) -> None:
+    a_desk(hotdesk, "broken", log="\x1b[c\x07bad\n", status='{"child-pid": 1}\n{"exit-code": 3}\n')
+
+    listed = hotdesk.try_("ls").stderr
+    screen = _on_a_terminal(hotdesk, "logs", "broken")
+
+    assert "bad" in listed
+    assert "bad" in screen
+    assert "\x1b" not in listed + screen
+    assert "\x07" not in listed + screen
+    assert "\x1b[c" in hotdesk.run("logs", "broken")  # in a pipe it is what it is
+
+
+def _on_a_terminal(hotdesk: Hotdesk, *arguments: str) -> str:
+    master, slave = pty.openpty()
+    subprocess.run(
+        [*PROGRAM, *arguments],
+        cwd=hotdesk.folder,
+        env=hotdesk.variables(),
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        check=True,
+    )
+    os.close(slave)
+    try:
+        return os.read(master, 65536).decode()
+    finally:
+        os.close(master)
+
+
+@pytest.mark.parametrize("arguments", [["--time", "-1", "mine"], ["--all", "mine"]])
+def test_stop_takes_no_nonsense(hotdesk: Hotdesk, arguments: list[str]) -> None:
+    a_desk(hotdesk, "mine")
+
+    assert hotdesk.try_("stop", *arguments).returncode == 2
+
+
+def test_a_desk_that_was_never_opened_cannot_be_started(hotdesk: Hotdesk) -> None:
+    hotdesk.try_("up", "sdcnd-term1", "--offline", "--name", "new")
+
+    [row] = hotdesk.json("ls")
+    done = hotdesk.try_("start", "new")
+
+    assert (row["name"], row["state"], row["port"]) == ("new", "never opened", None)
+    assert done.returncode == 1
+    assert "the desk `new` was never opened" in done.stderr
+
+
+def test_what_cannot_be_is_refused_before_anything_is_fetched(hotdesk: Hotdesk) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        taken = hotdesk.try_("up", "sdcnd-term1", "--port", str(server.getsockname()[1]))
+    named = hotdesk.try_("up", "sdcnd-term1", "--name", "a/b")
+    placed = replace(hotdesk, folder=Path("/usr")).try_("run", "--desk", "sdcnd-term1", "true")
+
+    assert "is taken" in taken.stderr
+    assert "cannot be the name of a desk" in named.stderr
+    assert "belongs to the system" in placed.stderr
+    assert placed.returncode == 125
+    assert not list((hotdesk.store / "downloads").glob("*"))
+    assert not (hotdesk.store / "users").exists()
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "http"])
@@ -193,7 +315,7 @@ def test_the_gpu_variant_is_not_opened_without_a_gpu(hotdesk: Hotdesk) -> None:
     for command in (["up", "sdcnd-term1"], ["run", "--desk", "sdcnd-term1"]):
         done = hotdesk.try_(*command, "--variant", "gpu", *(["true"] if command[0] == "run" else []))
 
-        assert done.returncode == 1
+        assert done.returncode == (125 if command[0] == "run" else 1)
         assert "the variant `gpu` needs a GPU" in done.stderr
         assert "--variant" in done.stderr
         assert not hotdesk.store.exists()
@@ -217,4 +339,5 @@ def test_offline_with_an_empty_store_downloads_nothing_and_lists_what_is_missing
     assert "tensorflow_cpu-" in done.stderr
     assert "run it once without `--offline`" in done.stderr
     assert not list((hotdesk.store / "downloads").glob("*"))
-    assert hotdesk.json("ls") == []
+    assert not (hotdesk.store / "users").exists()  # the template's lock is hotdesk's own
+    assert [row["state"] for row in hotdesk.json("ls")] == ["never opened"]

@@ -83,7 +83,7 @@ def test_an_unknown_option_is_named_with_the_nearest_one(hotdesk: Hotdesk) -> No
 def test_an_error_says_what_why_and_what_to_do_and_goes_to_stderr(hotdesk: Hotdesk) -> None:
     (hotdesk.folder / "hotdesk.toml").write_text('[desk]\nnam = "x"\npython = "3.12"\n')
 
-    done = hotdesk.try_("run", "true")
+    done = hotdesk.try_("up")
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[0] == "error: `hotdesk.toml` has 3 problems:"
@@ -106,19 +106,52 @@ def test_the_three_parts_of_an_error_have_their_lines(
     assert capsys.readouterr().err == "error: it happened\n  why: one\n       two\n hint: do this\n"
 
 
+@pytest.mark.parametrize("arguments", [["run", "true"], ["shell"], ["run", "--varient", "gpu", "--", "true"]])
+def test_hotdesks_own_failures_are_no_exit_codes_of_the_command(
+    hotdesk: Hotdesk, arguments: list[str]
+) -> None:
+    done = hotdesk.try_(*arguments)
+
+    assert (done.returncode, done.stdout) == (125, "")
+
+
+def test_a_misspelt_option_of_run_is_not_taken_for_the_command(hotdesk: Hotdesk) -> None:
+    assert "--varient" in hotdesk.try_("run", "--varient", "gpu", "--", "true").stderr
+
+
+def test_an_error_says_nothing_to_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @click.command("fail")
+    def fail() -> None:
+        raise LockStaleError("one\x1b[c", why="two\x07", hint="three\x9b")
+
+    monkeypatch.setattr("hotdesk.cli.main.hotdesk", fail)
+    with pytest.raises(SystemExit):
+        main([])
+
+    said = capsys.readouterr().err
+    assert [sign for sign in said if not sign.isprintable() and sign != "\n"] == []
+    assert "one" in said
+
+
 def test_an_interrupted_command_says_that_it_can_go_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     @click.command("wait")
-    def wait() -> None:
+    @click.argument("command")
+    def wait(command: str) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("hotdesk.cli.main.hotdesk", wait)
     with pytest.raises(SystemExit) as ended:
-        main([])
-
+        main(["up"])
     assert ended.value.code == 130
-    assert "interrupted" in capsys.readouterr().err
+    assert "interrupted; what was downloaded is kept" in capsys.readouterr().err
+
+    with pytest.raises(SystemExit):
+        main(["logs"])
+    assert capsys.readouterr().err.strip() == "interrupted"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -116,6 +119,47 @@ def test_a_broken_record_is_named(desk: Desk, content: str) -> None:
         folders.read_desk(desk.folder)
 
     assert "hotdesk rm term1" in caught.value.hint
+    assert str(desk.home) in caught.value.hint  # which goes with it
+
+
+def test_a_desk_that_is_only_registered_is_read_as_it_was_written(desk: Desk) -> None:
+    registered = replace(desk, root=None, port=0, token="", started=0.0, boot="")
+    folders.write_desk(registered)
+
+    assert folders.read_desk(desk.folder) == registered
+
+
+def test_the_page_that_leads_to_a_desk_is_its_owners_alone(desk: Desk) -> None:
+    page = folders.write_opener(desk)
+
+    assert desk.url in page.read_text()
+    assert page.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_lock_whose_file_was_removed_meanwhile_locks_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "starting"
+    holder = folders.open_private(path)
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    had: list[bool] = []
+
+    def wait() -> None:
+        with folders.exclusive(path):
+            had.append(folders.is_locked(path))
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    while f"{path.stat().st_ino} 0 EOF" not in _waiting_locks():
+        time.sleep(0.001)
+    path.unlink()
+    os.close(holder)
+    waiting.join(10)
+
+    assert had == [True]  # on the file that is there now
+
+
+def _waiting_locks() -> str:
+    lines = Path("/proc/locks").read_text().splitlines()
+    return "\n".join(line for line in lines if "->" in line)
 
 
 def test_a_lock_is_seen_while_it_is_held(tmp_path: Path) -> None:

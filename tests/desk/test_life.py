@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hotdesk import desk as desks
-from hotdesk.desk import Desk
+from hotdesk.desk import Desk, Owner
 from hotdesk.desk import folder as folders
 from hotdesk.engines.request import Root
 from hotdesk.errors import DeskError
@@ -126,8 +126,43 @@ def test_the_log_is_read_to_its_end(desk: Desk) -> None:
     assert "".join(desks.read_log(desk, follow=True)) == desk.log.read_text()
 
 
+def test_what_is_only_registered_was_never_opened(desk: Desk) -> None:
+    registered = desks.claim("new", Owner(None, "cpu"), fixed=True)
+
+    assert desks.condition(registered).state == "never opened"
+
+
+def test_a_desk_is_not_removed_under_a_command_that_uses_its_home(desk: Desk) -> None:
+    with desks.occupied("term1", Owner(None, "")) as used:
+        assert used == desk
+        with pytest.raises(DeskError, match="a command runs in the home of the desk `term1`"):
+            desks.remove("term1")
+        assert used.home.is_dir()
+
+    desks.remove("term1")
+
+
+def test_a_desk_that_cannot_be_read_can_be_removed(desk: Desk) -> None:
+    (desk.folder / "desk.json").write_text("{")
+    desk.folder.chmod(0o755)
+
+    desks.remove("term1")
+
+    assert not desk.folder.exists()
+
+
+def test_what_a_killed_removal_left_goes_with_the_next(desk: Desk) -> None:
+    left = desk.folder.with_name(".term1~0011")
+    left.mkdir()
+
+    assert desks.desks() == [desk]
+    desks.remove("term1")
+
+    assert not left.exists()
+
+
 def test_remove_takes_everything_of_the_desk(desk: Desk) -> None:
-    desk.home.mkdir()
+    desk.home.mkdir(exist_ok=True)
     (desk.home / "file").write_text("x")
 
     desks.remove("term1")

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +15,6 @@ from hotdesk.errors import DeskError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +63,24 @@ def test_a_port_that_another_desk_is_about_to_take_is_left_to_it(taken: int) -> 
 
     with reserved_port(first, fixed=True) as again:
         assert again == first
+
+
+def test_a_port_that_is_roots_alone_is_not_called_taken() -> None:
+    script = (
+        "import os\n"
+        "from hotdesk.desk.ports import is_free\n"
+        "from hotdesk.errors import DeskError\n"
+        "os.setgroups([]); os.setresgid(1001, 1001, 1001); os.setresuid(1001, 1001, 1001)\n"
+        "try: is_free(80)\n"
+        "except DeskError as error: print(error)\n"
+    )
+    first = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+    if os.geteuid() != 0 or first <= 80:
+        pytest.skip("every user may listen on port 80 here, or this one cannot become another")
+
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+
+    assert "you may not listen on port 80" in done.stdout
 
 
 def test_only_the_user_is_named_where_the_process_is_hidden(tmp_path: Path) -> None:

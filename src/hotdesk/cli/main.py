@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import errno
 import importlib
-import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from hotdesk import __version__
+from hotdesk.cli.output import plain
 from hotdesk.errors import HotdeskError
 
 if TYPE_CHECKING:
@@ -38,6 +38,9 @@ _COMMANDS = {
 }
 
 
+_RUN = {"run", "shell"}  # as with `docker run`: any other code is the command's own
+_OWN_FAILURE = 125
+_KEEPS_DOWNLOADS = {*_RUN, "up", "start", "check", "lock", "add", "remove"}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _REFUSALS = {*_FULL, errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -83,28 +86,29 @@ def hotdesk() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    command = next((word for word in words if not word.startswith("-")), "")
+
+    def failed(code: int) -> NoReturn:
+        sys.exit(_OWN_FAILURE if command in _RUN else code)
+
     try:
         code = hotdesk.main(args=arguments, prog_name="hotdesk", standalone_mode=False)
     except HotdeskError as error:
         _print_error(error)
-        sys.exit(error.exit_code)
+        failed(error.exit_code)
     except click.exceptions.Abort:
-        click.echo(
-            "interrupted; what was downloaded is kept, and the same command goes on from there", err=True
-        )
+        kept = "; what was downloaded is kept, and the same command goes on from there"
+        click.echo(f"interrupted{kept if command in _KEEPS_DOWNLOADS else ''}", err=True)
         sys.exit(130)
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
-        # The reader went away (`hotdesk logs | head`): nothing more to say, and nobody to say it to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+        failed(error.exit_code)
     except OSError as error:
         if error.errno not in _REFUSALS:
             raise
         _print_error(_refused(error))
-        sys.exit(1)
+        failed(1)
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -119,7 +123,7 @@ def _refused(error: OSError) -> HotdeskError:
 
 def _print_error(error: HotdeskError) -> None:
     label = click.style("error:", fg="red", bold=True)
-    click.echo(f"{label} {error.what}", err=True)
+    click.echo(f"{label} {plain(error.what)}", err=True)
     if error.why:
         click.echo(f"  {click.style('why:', bold=True)} {_indent(error.why)}", err=True)
     if error.hint:
@@ -127,4 +131,4 @@ def _print_error(error: HotdeskError) -> None:
 
 
 def _indent(text: str) -> str:
-    return text.replace("\n", "\n       ")
+    return plain(text).replace("\n", "\n       ")

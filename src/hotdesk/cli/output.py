@@ -30,6 +30,13 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         click.echo(click.style(line, bold=True) if number == 0 else line)
 
 
+def plain(text: str) -> str:
+    """The text without what a terminal obeys: no program in a desk may type into the caller's shell."""
+    return "".join(
+        sign if sign in "\n\t" or sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text
+    )
+
+
 def human_bytes(amount: float) -> str:
     """Bytes in decimal units, as disks and networks are sold."""
     for unit in ("B", "kB", "MB", "GB"):

@@ -5,9 +5,13 @@
         home/                    the desk's own home; it persists
         keep/                    copies that the caller wants kept beside the desk: its spec, its lock
         log                      what Jupyter said
+        open.html                leads a browser to the running desk
         status                   what bubblewrap reported: pid 1, at the end the exit code
         alive                    locked by the sandbox's pid 1 for as long as anything runs inside
+        used                     locked by `hotdesk run` and `shell` while a command uses the home
         starting                 locked by the process that starts the desk
+    <data>/desks/.names          locked while a name is given or taken away
+    <data>/desks/.NAME~HEX/      what `rm` is removing
     <data>/ports/PORT            locked while a desk that will listen there starts
 
 The kernel drops a lock with the last process that holds it: no crash, `kill -9` or reboot leaves a desk
@@ -40,12 +44,13 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 class Desk:
     """A desk as it was last started. `labels` are the caller's own; `started` is in seconds since 1970.
 
-    `stopped` tells that its owner asked for its end. `boot` names the machine's run since it was switched on.
+    One that is only registered so far has no `root`, and its times, port and token are empty. `stopped` tells
+    that its owner asked for its end. `boot` names the machine's run since it was switched on.
     """
 
     name: str
     folder: Path
-    root: Root
+    root: Root | None
     project: Path | None
     port: int
     token: str = field(repr=False)
@@ -88,20 +93,12 @@ def desk_folder(name: str) -> Path:
     return data_path() / "desks" / name
 
 
-def desk_home(name: str) -> Path:
-    """The home that the desk of this name has, or will have: commands without a desk use it too."""
-    folder = desk_folder(name)
-    make_folder(folder)
-    home = folder / "home"
-    home.mkdir(mode=0o700, exist_ok=True)
-    return home
-
-
-def make_folder(folder: Path) -> None:
-    """Make the folder private to the caller; refuse one that somebody else could have prepared."""
+def make_folder(folder: Path, *, private: bool = True) -> None:
+    """Make the folder; with `private` refuse one that is there and that others may use."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        check_private(folder)
+        if private:
+            check_private(folder)
     except OSError as error:
         raise DeskError(
             f"the folder {folder} cannot be made",
@@ -133,8 +130,7 @@ def write_desk(desk: Desk) -> None:
     document = {
         "hotdesk-desk": _FORMAT,
         "name": desk.name,
-        "system": str(desk.root.system),
-        "environment": str(desk.root.environment),
+        "root": [str(desk.root.system), str(desk.root.environment)] if desk.root else None,
         "project": None if desk.project is None else str(desk.project),
         "port": desk.port,
         "token": desk.token,
@@ -156,12 +152,20 @@ def read_desk(folder: Path) -> Desk | None:
     with os.fdopen(descriptor, encoding="utf-8") as file:
         try:
             return _parse(json.load(file), folder)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, LookupError, TypeError) as error:
             raise DeskError(
                 f"`{folder / 'desk.json'}` cannot be read",
                 why=f"{type(error).__name__}: {error}",
-                hint=f"remove the desk with `hotdesk rm {folder.name}`; its home goes with it",
+                hint=f"save what you need from {folder / 'home'}, then `hotdesk rm {folder.name}`",
             ) from None
+
+
+def write_opener(desk: Desk) -> Path:
+    """A page for its owner alone that leads a browser to the desk: no argument list needs the token."""
+    path = desk.folder / "open.html"
+    page = f'<!doctype html><meta charset="utf-8"><meta http-equiv="refresh" content="0; url={desk.url}">'
+    write_private(path, page.encode())
+    return path
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -184,23 +188,36 @@ def open_private(path: Path, flags: int = os.O_RDWR) -> int:
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Hold the lock on this file alone; waits for whoever holds it."""
-    descriptor = open_private(path)
+    """Hold the lock on this file alone; waits for whoever holds it.
+
+    `FileNotFoundError` where its folder is gone by then.
+    """
+    while True:
+        descriptor = open_private(path)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if _is_still(path, descriptor):  # else who held it has removed it, and it locks nothing
+                yield
+                return
+        finally:
+            os.close(descriptor)
+
+
+def _is_still(path: Path, descriptor: int) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+        return os.path.samestat(path.lstat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
-def is_locked(path: Path) -> bool:
-    """Whether somebody holds a lock on the file."""
+def is_locked(path: Path, probe: int = fcntl.LOCK_SH) -> bool:
+    """Whether somebody holds a lock on the file that keeps `probe` away."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, probe | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     finally:
@@ -209,11 +226,11 @@ def is_locked(path: Path) -> bool:
 
 
 def _parse(document: dict[str, Any], folder: Path) -> Desk:
-    project = document["project"]
+    project, root = document["project"], document["root"]
     return Desk(
         name=folder.name,
         folder=folder,
-        root=Root(Path(document["system"]), Path(document["environment"])),
+        root=None if root is None else Root(Path(root[0]), Path(root[1])),
         project=None if project is None else Path(project),
         port=int(document["port"]),
         token=str(document["token"]),

@@ -15,15 +15,19 @@ from typing import TYPE_CHECKING, Literal
 from hotdesk.desk import folder as folders
 from hotdesk.desk.folder import Desk
 from hotdesk.desk.ports import LOOPBACK, is_free, port_taken, reserved_port
+from hotdesk.desk.register import Owner, claim, find, release
 from hotdesk.engines import sandbox
 from hotdesk.engines.request import WORK, Root, RunRequest
-from hotdesk.engines.waiting import command_of, namespace_ids, status_documents
+from hotdesk.engines.waiting import kept_command_of, namespace_ids, status_documents
 from hotdesk.errors import DeskError, EngineError
+from hotdesk.progress import SILENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-DeskState = Literal["running", "stopped", "crashed"]
+    from hotdesk.progress import Progress
+
+DeskState = Literal["running", "stopped", "crashed", "never opened"]
 
 _READY_WITHIN = 120.0
 _STOPS_WITHIN = 10.0
@@ -37,7 +41,8 @@ class DeskOrder:
     """What to start.
 
     With `port_fixed`, `port` or an error; else the next free one from `port` on. `keep` are files to be kept
-    beside the desk, by name. `jupyter` are further arguments of `jupyter lab`.
+    beside the desk, by name. `jupyter` are further arguments of `jupyter lab`. `hidden` as in
+    `RunRequest`.
     """
 
     name: str
@@ -49,6 +54,11 @@ class DeskOrder:
     labels: Mapping[str, str] = field(default_factory=dict)
     keep: Mapping[str, bytes] = field(default_factory=dict)
     jupyter: tuple[str, ...] = ()
+    hidden: tuple[Path, ...] = ()
+
+    @property
+    def owner(self) -> Owner:
+        return Owner(self.project, self.labels.get("variant", ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +81,45 @@ class Condition:
     log: str = ""
 
 
-def open_desk(order: DeskOrder) -> Opened:
+def open_desk(order: DeskOrder, progress: Progress = SILENT) -> Opened:
     """Start the desk and wait until Jupyter answers; the one that runs already where there is one.
 
     Two processes may ask at once: one starts it, the other waits and gets the same.
     """
-    folder = folders.desk_folder(order.name)
-    folders.make_folder(folder)
-    with folders.exclusive(folder / "starting"):
-        running = folders.read_desk(folder)
-        if running and condition(running).state == "running":
-            wait_until_ready(running)
-            return Opened(running, already=True)
-        _end_leftovers(folder)
-        return Opened(_start_on_a_free_port(order, folder), already=False)
+    folder = claim(order.name, order.owner, fixed=True).folder
+    with progress.task("starting Jupyter", 1) as task, _starting(folder):
+        desk = claim(order.name, order.owner, fixed=True)  # it may have been removed while we waited
+        already = condition(desk).state == "running"
+        if already:
+            _refuse_other_port(order, desk)
+            wait_until_ready(desk)
+        else:
+            _end_leftovers(folder)
+            desk = _start_on_a_free_port(order, folder)
+        task.advance(1)
+        return Opened(desk, already=already)
+
+
+@contextmanager
+def _starting(folder: Path) -> Iterator[None]:
+    try:
+        with folders.exclusive(folder / "starting"):
+            yield
+    except FileNotFoundError as error:
+        if folder.exists():
+            raise
+        raise DeskError(
+            f"the desk `{folder.name}` was removed meanwhile", hint="give the same command again"
+        ) from error
+
+
+def _refuse_other_port(order: DeskOrder, desk: Desk) -> None:
+    if order.port_fixed and desk.port != order.port:
+        raise DeskError(
+            f"the desk `{desk.name}` is open already, on port {desk.port}",
+            why=f"it cannot listen on {order.port} as long as it runs",
+            hint=f"stop it first: `hotdesk stop {desk.name}`",
+        )
 
 
 def wait_until_ready(desk: Desk, within: float = _READY_WITHIN) -> None:
@@ -105,9 +140,10 @@ def wait_until_ready(desk: Desk, within: float = _READY_WITHIN) -> None:
 
 def condition(desk: Desk) -> Condition:
     """Whether the desk runs, and how it ended where it does not."""
-    report = _report(desk.folder)
-    exit_code = report.get("exit-code")
-    if exit_code is None and folders.is_locked(desk.folder / "alive"):
+    if desk.root is None:
+        return Condition("never opened")
+    exit_code = _report(desk.folder).get("exit-code")
+    if _runs(desk.folder):
         return Condition("running")
     if desk.stopped or (exit_code is None and desk.boot != _boot()):
         return Condition("stopped")
@@ -116,52 +152,40 @@ def condition(desk: Desk) -> Condition:
     return Condition("crashed", exit_code, log="\n".join(_last_lines(desk.log)))
 
 
+def _runs(folder: Path) -> bool:
+    return "exit-code" not in _report(folder) and folders.is_locked(folder / "alive")
+
+
 def stop(desk: Desk, within: float = _STOPS_WITHIN) -> None:
     """End everything that the desk started; Jupyter gets `within` seconds to end by itself."""
     if condition(desk).state == "running":
         folders.write_desk(replace(desk, stopped=True))
         with _pid_one(desk.folder) as (pid, _):
-            command = command_of(pid) if pid else None
+            command = kept_command_of(pid) if pid else None
             if command:
                 _end_politely(command, within)
     _end_leftovers(desk.folder)
 
 
-def desks() -> list[Desk]:
-    """All desks of this user, by name."""
-    try:
-        entries = sorted((folders.data_path() / "desks").iterdir())
-    except FileNotFoundError:
-        return []
-    return [desk for entry in entries if (desk := folders.read_desk(entry))]
+def remove(name: str, *, force: bool = False) -> None:
+    """Forget the desk, its home included; the project folder stays as it is.
 
-
-def find(name: str) -> Desk:
-    """The desk of this name, or `DeskError`."""
-    desk = folders.read_desk(folders.desk_folder(name))
-    if desk is None:
-        known = ", ".join(f"`{other.name}`" for other in desks())
-        raise DeskError(
-            f"there is no desk `{name}`",
-            why=f"yours are {known}" if known else "you have none",
-            hint="`hotdesk up` opens one",
-        )
-    return desk
-
-
-def remove(name: str) -> None:
-    """Forget the desk, its home included; the project folder stays as it is. It must not be running."""
+    A desk that cannot be read is removed as well. One that runs is stopped with `force`, else refused.
+    """
     from hotdesk.store import remove_tree
 
     folder = folders.desk_folder(name)
-    try:
-        folders.check_private(folder)
-    except FileNotFoundError:
+    if not folder.is_dir() or folder.is_symlink():
         find(name)
-    with folders.exclusive(folder / "starting"):
-        if folders.is_locked(folder / "alive"):
+    with _starting(folder):
+        if not force and _runs(folder):
             raise DeskError(f"the desk `{name}` is running", hint=f"stop it first: `hotdesk stop {name}`")
-        remove_tree(folder)
+        _end_leftovers(folder)
+        removed = release(name)
+    remove_tree(removed)
+    for abandoned in removed.parent.glob(f".{name}~*"):  # by a process that was killed, or is still at it
+        with suppress(OSError):
+            remove_tree(abandoned)
 
 
 def read_log(desk: Desk, *, follow: bool = False) -> Iterator[str]:
@@ -194,6 +218,7 @@ def _start_on_a_free_port(order: DeskOrder, folder: Path) -> Desk:
             else:
                 return desk
         # Somebody took the port after we looked and before Jupyter did.
+        _end_leftovers(folder)
         if order.port_fixed:
             raise port_taken(port)
         wanted = port + 1
@@ -246,6 +271,7 @@ def _jupyter(order: DeskOrder, desk: Desk) -> RunRequest:
         project=order.project,
         hostname=order.name,
         environment={"JUPYTER_CONFIG_PATH": "/run/hotdesk/jupyter", **order.environment},
+        hidden=order.hidden,
         files={"hotdesk/jupyter/jupyter_server_config.json": json.dumps(settings).encode()},
     )
 
@@ -266,7 +292,7 @@ def _files(folder: Path) -> Iterator[tuple[int, int, int]]:
         folders.open_private(folder / "alive"),
     ]
     try:
-        fcntl.flock(descriptors[2], fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptors[2], fcntl.LOCK_EX)  # waits at most for one who looks whether it is held
         yield descriptors[0], descriptors[1], descriptors[2]
     finally:
         for descriptor in descriptors:

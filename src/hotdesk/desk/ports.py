@@ -43,14 +43,29 @@ def reserved_port(wanted: int, *, fixed: bool) -> Iterator[int]:
 
 
 def is_free(port: int) -> bool:
-    """Whether a server could listen on this port of the loopback now."""
+    """Whether a server could listen on this port of the loopback now.
+
+    `DeskError` where the caller never may.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Jupyter does
         try:
             probe.bind((LOOPBACK, port))
+        except PermissionError:
+            raise DeskError(
+                f"you may not listen on port {port}",
+                why="the kernel leaves the low ports to root (net.ipv4.ip_unprivileged_port_start)",
+                hint="choose a port from 1024 on",
+            ) from None
         except OSError:
             return False
     return True
+
+
+def require_free(port: int) -> None:
+    """`DeskError` where something else listens there."""
+    if not is_free(port):
+        raise port_taken(port)
 
 
 def port_taken(port: int) -> DeskError:
