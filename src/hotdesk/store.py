@@ -111,18 +111,19 @@ class Store:
             yield
 
     def remove(self, kind: str, key: str) -> bool:
-        """Remove the item unless some process uses it; false where one does.
+        """Remove the item, or the download, unless some process uses it; false where one does.
 
         In two steps, so that a process killed half way leaves nothing that looks whole.
         """
+        place = self.download(key) if kind == "download" else self.root / "items" / kind / key
         with self.scratch() as scratch, self.try_exclusive(_in_use(kind, key)) as ours:
             if ours:
                 with suppress(FileNotFoundError):
-                    (self.root / "items" / kind / key).rename(scratch / "removed")
+                    place.rename(scratch / "removed")
             return ours
 
     def mark_unsettled(self, kind: str, key: str) -> None:
-        """The item is about to change, and its bytes will be in memory only until the next `settle`."""
+        """The item or download is about to change; it is in memory only until the next `settle`."""
         (self._folder("unsettled") / f"{_boot()}.{kind}.{key}").touch()
 
     def settle(self) -> None:

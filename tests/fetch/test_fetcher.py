@@ -102,6 +102,18 @@ def test_all_arrive_with_their_content(web: Web, fetcher: Fetcher) -> None:
     assert len(web.requests) == 120
 
 
+def test_what_a_power_failure_may_have_emptied_is_fetched_again(
+    web: Web, store: Store, fetcher: Fetcher
+) -> None:
+    list(fetcher.fetch(list(served(web, make(2)))))
+    assert len(list((store.root / "downloads").iterdir())) == 2
+    for mark in (store.root / "unsettled").iterdir():
+        mark.rename(mark.with_name(f"another-boot.{mark.name.partition('.')[2]}"))
+
+    with store.in_use():
+        assert list((store.root / "downloads").iterdir()) == []
+
+
 def test_connections_are_kept(web: Web, client: httpx2.Client, fetcher: Fetcher) -> None:
     contents = served(web, make(80))
 

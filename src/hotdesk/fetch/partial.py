@@ -49,6 +49,7 @@ class Partial:
 
     def __init__(self, store: Store, artifact: Artifact) -> None:
         self._root = store.root
+        self._store = store
         self._artifact = artifact
         self._path = store.partial(artifact.sha256)
         self._final = store.download(artifact.sha256)
@@ -111,6 +112,7 @@ class Partial:
             self.restart()
             raise mismatch(self._artifact, f"expected SHA-256 {self._artifact.sha256}, got {got}")
         with writing(self._root, 0):
+            self._store.mark_unsettled("download", self._artifact.sha256)
             self._path.replace(self._final)
         return self._final
 
