@@ -21,9 +21,8 @@ _HEAD = """# Commands
 Written by `docs/generate.py` from what the commands say of themselves with `--help`.
 
 Every command has `--help`. It exits with 0 when it did what it was asked, with 1 when it could not, and with
-2 when the command line makes no sense. `hotdesk run` and `hotdesk shell` exit with the code of what they ran, and
-with 125 where hotdesk itself fails.
-Results go to stdout, everything else to stderr.
+2 when the command line makes no sense. `hotdesk run` and `hotdesk shell` exit with the code of what they ran,
+and with 125 where hotdesk itself fails. Results go to stdout, everything else to stderr.
 """
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.commandline import Hotdesk
+from tests.support.commandline import PROGRAM, Hotdesk
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -205,6 +207,91 @@ def test_exit_codes_and_output_are_the_commands_own(jupyter: Hotdesk) -> None:
     done = jupyter.try_("run", "--", "sh", "-c", "echo out; echo err >&2; exit 7")
 
     assert (done.returncode, done.stdout, done.stderr) == (7, "out\n", "err\n")
+
+
+def test_a_command_starts_in_the_subfolder_that_its_caller_is_in(jupyter: Hotdesk, tmp_path: Path) -> None:
+    desk = _copy(jupyter, tmp_path)
+    (desk.folder / "src").mkdir()
+
+    assert replace(desk, folder=desk.folder / "src").run("run", "--", "pwd") == "/home/desk/work/src\n"
+
+
+def test_folders_with_the_same_spec_do_not_share_a_home(jupyter: Hotdesk, tmp_path: Path) -> None:
+    one = _copy(jupyter, tmp_path)
+    shutil.copytree(one.folder, tmp_path / "two")
+    two = replace(one, folder=tmp_path / "two")
+
+    one.run("run", "--", "touch", "/home/desk/of-one")
+    seen = two.run("run", "--", "ls", "/home/desk")
+
+    assert "of-one" not in seen
+    assert "of-one" in one.run("run", "--", "ls", "/home/desk")
+    assert {row["name"]: row["state"] for row in one.json("ls")} == {
+        "jupyter": "never opened",
+        "jupyter-2": "never opened",
+    }
+
+
+def test_a_home_is_not_removed_under_a_command(jupyter: Hotdesk, tmp_path: Path) -> None:
+    desk = _copy(jupyter, tmp_path)
+    with desk.start("run", "--", "sh", "-c", "echo ready; sleep 60") as process:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+
+        refused = desk.try_("rm", "--force", "jupyter")
+        process.terminate()
+
+    assert refused.returncode == 1
+    assert "a command runs in the home" in refused.stderr
+    desk.run("rm", "jupyter")
+
+
+def test_a_desk_starts_again_on_the_port_that_was_asked_for(jupyter: Hotdesk, tmp_path: Path) -> None:
+    desk = _copy(jupyter, tmp_path)
+    first, second = _free_ports()
+    assert desk.json("up", "--port", str(first))["port"] == first
+    try:
+        refused = desk.try_("up", "--port", str(second))
+        desk.run("stop", "jupyter")
+        assert desk.json("start", "jupyter")["port"] == first
+        desk.run("stop", "jupyter")
+        moved = desk.try_("start", "jupyter", "--port", str(second))
+    finally:
+        desk.run("stop", "--all")
+
+    assert refused.returncode == 1
+    assert f"is open already, on port {first}" in refused.stderr
+    assert moved.returncode == 0
+    assert "is taken" not in moved.stderr
+    assert f":{second}/" in moved.stdout
+
+
+def test_a_host_without_namespaces_is_told_before_anything_is_fetched(
+    jupyter: Hotdesk, tmp_path: Path
+) -> None:
+    prepare = 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"'
+    nested = ["unshare", "--user", "--map-root-user", "sh", "-ec", prepare, "sh"]
+    if subprocess.run([*nested, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this host cannot be prepared so")
+    desk = replace(_copy(jupyter, tmp_path), store=tmp_path / "empty")
+
+    done = subprocess.run(
+        [*nested, *PROGRAM, "run", "--", "true"],
+        cwd=desk.folder,
+        env=desk.variables(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 125
+    assert "the sandbox cannot be set up on this host" in done.stderr
+    assert not list((desk.store / "downloads").glob("*"))
+
+
+def _free_ports() -> tuple[int, int]:
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
+        return one.getsockname()[1], two.getsockname()[1]
 
 
 def test_bookworm_with_python_3_11_works_as_well(tmp_path: Path) -> None:
