@@ -90,7 +90,7 @@ def test_the_lock_names_no_host_and_reads_back(term1: Locking) -> None:
 
 
 def test_locking_again_changes_nothing(store: Store, term1: Locking) -> None:
-    assert make_lock(read_spec(TEMPLATE), term1.lock, store=store, offline=True).lock == term1.lock
+    assert make_lock(read_spec(TEMPLATE), term1.lock, store=store).lock == term1.lock
 
 
 def test_an_added_package_goes_on_top_and_its_removal_restores_the_lock(store: Store, term1: Locking) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.resolve.index_folder import add_wheel, settings_for
+from tests.resolve.sdist_folder import add_sdist
 
 from hotdesk.errors import FetchError
 from hotdesk.resolve.uv import NoSolution, Question, Uv, compile_arguments, tidy
@@ -93,6 +94,36 @@ def test_settings_of_the_current_project_do_not_leak_in(index: Path, monkeypatch
     answer = Uv(index.parent / "cache", environment).compile(Question(["top"]), TARGET)
 
     assert isinstance(answer, list)
+
+
+@pytest.mark.parametrize("setting", ['no-binary = ["odd"]', "no-deps = true", 'no-emit-package = ["below"]'])
+def test_the_users_uv_toml_changes_no_answer_and_lets_no_code_run_here(setting: str, index: Path) -> None:
+    add_wheel(index, "below", "1.0")
+    add_wheel(index, "top", "1.0", "below", "odd")
+    add_wheel(index, "odd", "1.0")
+    ran = index.parent / "ran"
+    add_sdist(index, "odd", metadata_hook=f"pathlib.Path({str(ran)!r}).write_text('')")
+    (index.parent / "uv").mkdir()
+    (index.parent / "uv" / "uv.toml").write_text(f"[pip]\n{setting}\n")
+    environment = {key: value for key, value in settings_for(index).items() if key != "UV_NO_CONFIG"}
+    environment["XDG_CONFIG_HOME"] = str(index.parent)
+
+    answer = Uv(index.parent / "cache", environment).compile(Question(["top"]), TARGET)
+
+    assert isinstance(answer, list)
+    assert [choice.name for choice in answer] == ["below", "odd", "top"]
+    assert not ran.exists()
+
+
+def test_variables_that_would_change_the_answer_are_not_passed_on(index: Path) -> None:
+    add_wheel(index, "top", "1.0")
+    add_wheel(index, "top", "2.0")
+    environment = {**settings_for(index), "UV_RESOLUTION": "lowest", "UV_OVERRIDE": "none-such.txt"}
+
+    answer = Uv(index.parent / "cache", environment).compile(Question(["top"]), TARGET)
+
+    assert isinstance(answer, list)
+    assert [choice.version for choice in answer] == ["2.0"]
 
 
 def test_an_index_that_does_not_answer_is_no_missing_package(index: Path) -> None:

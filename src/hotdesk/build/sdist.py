@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import base64
 import csv
+import errno
 import hashlib
 import io
 import json
 import os
 import re
 import shutil
+import stat
+import tempfile
 import zipfile
+import zlib
 from dataclasses import dataclass
-from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uv import find_uv_bin
@@ -28,8 +32,8 @@ from hotdesk.errors import BuildRequiredError, HashMismatchError
 from hotdesk.keys import built_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from pathlib import Path
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import BinaryIO
 
     from hotdesk.lock import PythonPackage
     from hotdesk.store import Store
@@ -37,6 +41,11 @@ if TYPE_CHECKING:
 _STAMP = (1980, 1, 1, 0, 0, 0)
 _EPOCH = "315532800"  # the first moment that a zip can state
 _LINES_OF_LOG = 25
+_LONGEST_LOG = 1 << 20
+_LONGEST_ANSWER = 1 << 20
+_LARGEST_WHEEL = 8 << 30
+_CHUNK = 1 << 20
+_WHEEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*\.whl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,30 +57,30 @@ class Workshop:
 
 
 def build_requirements(workshop: Workshop, sdist: Path, name: str, folder: Path) -> list[str]:
-    """What `pyproject.toml` says is needed to build; `name` is the sdist's file name, `folder` is scratch."""
-    _prepare(folder, sdist, name, {})
-    return _step(workshop, folder, name, "declared")
+    """What `pyproject.toml` says is needed to build; `name` is the sdist's file name, `folder` is scratch.
+
+    Whoever made the sdist chose these words: they are to be parsed before anything else reads them.
+    """
+    return _answer(_step(workshop, (sdist, name), {}, folder, "declared"), name)
 
 
 def more_build_requirements(
     workshop: Workshop, sdist: Path, name: str, requires: Mapping[str, Path], folder: Path
 ) -> list[str]:
     """What the build backend asks for beyond that; `requires` maps file names to wheels."""
-    _prepare(folder, sdist, name, requires)
-    return _step(workshop, folder, name, "asked")
+    return _answer(_step(workshop, (sdist, name), requires, folder, "asked"), name)
 
 
 def build_wheel(
     workshop: Workshop, sdist: Path, name: str, requires: Mapping[str, Path], folder: Path
 ) -> Path:
     """The canonical wheel of `sdist`, in `folder`."""
-    _prepare(folder, sdist, name, requires)
-    (file,) = _step(workshop, folder, name, "wheel")
-    if "/" in file or not file.endswith(".whl"):
-        raise BuildRequiredError(f"the build of `{name}` made no wheel", why=f"it names {file!r}")
-    made = folder / "built" / file
-    made.parent.mkdir()
-    write_canonical_wheel(folder / "out" / file, made)
+    out = _step(workshop, (sdist, name), requires, folder, "wheel")
+    files = _answer(out, name)
+    if len(files) != 1 or not _WHEEL_NAME.fullmatch(files[0]):
+        raise BuildRequiredError(f"the build of `{name}` made no wheel", why=f"it names {files!r}")
+    made = folder / files[0]
+    write_canonical_wheel(out / files[0], made)
     return made
 
 
@@ -97,15 +106,19 @@ def built_wheel(
                 {item.name: store.download(item.sha256) for item in build.requires},
                 folder,
             )
+            check(wheel)  # before it is in the store, where the next lock would take it for a good one
             shutil.copyfile(wheel, item / wheel.name)
 
+    def check(wheel: Path) -> None:
+        if wheel.name != build.wheel or not wheel.is_file() or sha256_of(wheel) != build.sha256:
+            raise HashMismatchError(
+                f"building `{package.artifact.name}` did not give the wheel that was locked",
+                why="its build depends on something that the lock does not hold",
+                hint=f"run `hotdesk lock --upgrade {package.name}`, or choose a version that has wheels",
+            )
+
     path = store.make("built", key, fill) / build.wheel
-    if not path.is_file() or sha256_of(path) != build.sha256:
-        raise HashMismatchError(
-            f"building `{package.artifact.name}` did not give the wheel that was locked",
-            why="its build depends on something that the lock does not hold",
-            hint=f"run `hotdesk lock --upgrade {package.name}`, or choose a version that has wheels",
-        )
+    check(path)
     return path
 
 
@@ -114,36 +127,74 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _prepare(folder: Path, sdist: Path, name: str, requires: Mapping[str, Path]) -> None:
-    for part in ("sdist", "requires", "source", "out", "home"):
-        shutil.rmtree(folder / part, ignore_errors=True)
-        (folder / part).mkdir()
-    shutil.copyfile(sdist, folder / "sdist" / name)
-    for file, path in requires.items():
-        shutil.copyfile(path, folder / "requires" / file)
-    hooks = resources.files("hotdesk.build").joinpath("sdist_hooks.py").read_bytes()
-    (folder / "hooks.py").write_bytes(hooks)
+def _step(
+    workshop: Workshop, sdist: tuple[Path, str], requires: Mapping[str, Path], folder: Path, step: str
+) -> Path:
+    """Run one step of the hooks; the folder of what it put out, which may be anything at all.
 
-
-def _step(workshop: Workshop, folder: Path, name: str, step: str) -> list[str]:
+    Each step has folders of its own: what one leaves there, a link perhaps, no other follows.
+    """
+    path, name = sdist
+    scratch, out = folder / step, folder / f"{step}-out"
+    scratch.mkdir()
+    out.mkdir()
+    hooks = Path(__file__).with_name("sdist_hooks.py")
     options = [*system_options(workshop.system), "--unshare-all", "--uid", "1000", "--gid", "1000"]
-    options += ["--ro-bind", find_uv_bin(), "/run/uv", "--bind", os.fspath(folder), "/build"]
-    done = run_bwrap(
+    options += ["--ro-bind", find_uv_bin(), "/run/uv", "--ro-bind", os.fspath(hooks), "/run/hooks.py"]
+    options += ["--ro-bind", os.fspath(path), f"/run/sdist/{name}", "--dir", "/run/requires"]
+    for file, wheel in requires.items():
+        options += ["--ro-bind", os.fspath(wheel), f"/run/requires/{file}"]
+    options += ["--bind", os.fspath(scratch), "/build", "--bind", os.fspath(out), "/out"]
+    status, log = run_logged(
         [*options, "--chdir", "/build"],
-        ["/usr/bin/python3", "-I", "/build/hooks.py", step],
-        seccomp=protect_host(),
+        ["/usr/bin/python3", "-I", "/run/hooks.py", step],
         environment=build_environment(),
     )
-    result = folder / "out" / "result.json"
-    if done.returncode or not result.is_file():
-        raise build_failure(name, workshop.label, done.stdout.decode(errors="replace"))
-    said = json.loads(result.read_text(encoding="utf-8"))
-    return [str(item) for item in said]
+    if status:
+        raise build_failure(name, workshop.label, log.decode(errors="replace"))
+    return out
+
+
+def _answer(out: Path, name: str) -> list[str]:
+    try:
+        with open_result(out / "result.json") as file:
+            said = json.loads(file.read(_LONGEST_ANSWER))
+    except (OSError, ValueError, RecursionError) as error:
+        said = error
+    if not isinstance(said, list) or not all(isinstance(item, str) for item in said):
+        raise BuildRequiredError(
+            f"`{name}` has no wheel, and its build does not answer as it should",
+            why=f"{said!r:.200} is not a list of texts",
+            hint="choose a version that has wheels",
+        )
+    return said
+
+
+def open_result(path: Path) -> BinaryIO:
+    """A file that a sandbox wrote: neither a link to one of the host's, nor a pipe that never ends."""
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+    return file
+
+
+def run_logged(
+    options: Sequence[str], command: Sequence[str], *, environment: Mapping[str, str]
+) -> tuple[int, bytes]:
+    """The exit status of `command` in a sandbox, and the end of what it said."""
+    with tempfile.TemporaryFile() as log:
+        done = run_bwrap(options, command, seccomp=protect_host(), output=log, environment=environment)
+        log.seek(max(0, log.seek(0, os.SEEK_END) - _LONGEST_LOG))
+        return done.returncode, log.read()
 
 
 def system_options(system: Path) -> list[str]:
-    """Bubblewrap's options that show `system` read-only, with room for mount points anywhere above it."""
-    options = ["--tmpfs", "/"]
+    """Bubblewrap's options that show `system` read-only, with room for mount points anywhere above it.
+
+    The host's name is hidden too: a build may write it into its wheel.
+    """
+    options = ["--unshare-uts", "--hostname", "desk", "--tmpfs", "/"]
     for path in sorted(system.iterdir()):
         inside = f"/{path.name}"
         if path.is_symlink():
@@ -196,28 +247,47 @@ def _cure(log: str) -> str:
 
 def write_canonical_wheel(source: Path, target: Path) -> None:
     """Write the wheel anew: sorted, stored, with fixed times and modes; its RECORD comes last."""
-    with zipfile.ZipFile(source) as archive:
-        names = sorted({name for name in archive.namelist() if not name.endswith("/")})
-        records = [name for name in names if name.endswith(".dist-info/RECORD") and name.count("/") == 1]
-        if len(records) != 1:
-            raise BuildRequiredError(
-                f"the build of `{source.name}` made no wheel", why="it must hold one RECORD"
-            )
-        rows = io.StringIO()
-        writer = csv.writer(rows, lineterminator="\n")
-        with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as made:
-            for name in (name for name in names if name != records[0]):
-                content = archive.read(name)
-                executable = bool(archive.getinfo(name).external_attr >> 16 & 0o111)
-                _write_member(made, name, content, executable=executable)
-                digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
-                writer.writerow((name, f"sha256={digest}", len(content)))
-            writer.writerow((records[0], "", ""))
-            _write_member(made, records[0], rows.getvalue().encode())
+    try:
+        with open_result(source) as file, zipfile.ZipFile(file) as archive:
+            _write_canonical(archive, target)
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise _no_wheel(source.name, str(error)) from error
 
 
-def _write_member(archive: zipfile.ZipFile, name: str, content: bytes, *, executable: bool = False) -> None:
+def _write_canonical(archive: zipfile.ZipFile, target: Path) -> None:
+    names = sorted({name for name in archive.namelist() if not name.endswith("/")})
+    records = [name for name in names if name.endswith(".dist-info/RECORD") and name.count("/") == 1]
+    if len(records) != 1:
+        raise _no_wheel(target.name, "it must hold one RECORD")
+    if sum(member.file_size for member in archive.infolist()) > _LARGEST_WHEEL:
+        raise _no_wheel(target.name, f"unpacked it is larger than {_LARGEST_WHEEL >> 30} GiB")
+    rows = io.StringIO()
+    writer = csv.writer(rows, lineterminator="\n")
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as made:
+        for name in (name for name in names if name != records[0]):
+            digest, size = hashlib.sha256(), 0
+            member = archive.getinfo(name)
+            executable = bool(member.external_attr >> 16 & 0o111)
+            copy = _member(name, 0o755 if executable else 0o644, member.file_size)
+            with archive.open(member) as content, made.open(copy, "w") as into:
+                while chunk := content.read(_CHUNK):  # of no more than the size that the archive states
+                    digest.update(chunk)
+                    size += into.write(chunk)
+            encoded = base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode()
+            writer.writerow((name, f"sha256={encoded}", size))
+        writer.writerow((records[0], "", ""))
+        made.writestr(_member(records[0], 0o644), rows.getvalue().encode())
+
+
+def _no_wheel(name: str, why: str) -> BuildRequiredError:
+    return BuildRequiredError(
+        f"the build of `{name}` made no wheel", why=why, hint="choose a version that has wheels"
+    )
+
+
+def _member(name: str, mode: int, size: int = 0) -> zipfile.ZipInfo:
     member = zipfile.ZipInfo(name, _STAMP)
     member.create_system = 3
-    member.external_attr = (0o100755 if executable else 0o100644) << 16
-    archive.writestr(member, content)
+    member.external_attr = (0o100000 | mode) << 16
+    member.file_size = size  # the writer wants it beforehand where it passes 2 GiB
+    return member

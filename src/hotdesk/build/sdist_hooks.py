@@ -1,6 +1,7 @@
 """Runs inside the sandbox, with the desk's Python: unpacks the sdist and calls its build backend (PEP 517).
 
-Imports nothing of hotdesk. One argument, `declared`, `asked` or `wheel`; answers in /build/out/result.json.
+Imports nothing of hotdesk. One argument, `declared`, `asked` or `wheel`; answers in /out/result.json.
+The sdist lies in /run/sdist, wheels of what the build requires in /run/requires.
 """
 
 import importlib
@@ -14,13 +15,16 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+GIVEN = Path("/run")
 BUILD = Path("/build")
+OUT = Path("/out")
 PYTHON = BUILD / "env" / "bin" / "python"
 LEGACY = {"requires": ["setuptools>=40.8.0"], "build-backend": "setuptools.build_meta:__legacy__"}
 
 
 def main() -> None:
     step = sys.argv[1]
+    (BUILD / "home").mkdir(exist_ok=True)
     source = unpack()
     system = build_system(source)
     if step == "declared":
@@ -35,9 +39,10 @@ def main() -> None:
 
 
 def unpack() -> Path:
-    (archive,) = (BUILD / "sdist").iterdir()
+    (archive,) = (GIVEN / "sdist").iterdir()
     folder = BUILD / "source"
-    if not any(folder.iterdir()):
+    if not folder.exists():
+        folder.mkdir()
         if archive.suffix == ".zip":
             with zipfile.ZipFile(archive) as opened:
                 opened.extractall(folder)  # noqa: S202 - as below
@@ -60,7 +65,7 @@ def build_system(source: Path) -> dict[str, Any]:
 def install_requirements() -> None:
     uv = ["/run/uv", "--quiet", "--offline", "--no-config", "--no-cache", "--no-python-downloads"]
     subprocess.run([*uv, "venv", "--clear", "--python", "/usr/bin/python3", BUILD / "env"], check=True)
-    wheels = sorted(str(path) for path in (BUILD / "requires").iterdir())
+    wheels = sorted(str(path) for path in (GIVEN / "requires").iterdir())
     if wheels:
         install = [*uv, "pip", "install", "--python", str(PYTHON), "--no-index", "--no-deps", *wheels]
         subprocess.run(install, check=True)
@@ -76,11 +81,11 @@ def call(system: dict[str, Any], source: Path, step: str) -> None:
         hook = getattr(backend, "get_requires_for_build_wheel", None)
         answer(list(hook(None)) if hook else [])
     else:
-        answer([backend.build_wheel(str(BUILD / "out"), None)])
+        answer([backend.build_wheel(str(OUT), None)])
 
 
 def answer(value: list[str]) -> None:
-    (BUILD / "out" / "result.json").write_text(json.dumps(value), encoding="utf-8")
+    (OUT / "result.json").write_text(json.dumps(value), encoding="utf-8")
 
 
 main()

@@ -26,6 +26,7 @@ from hotdesk.indexes.apt_config import (
     read_sources,
     snapshot_base_of,
 )
+from hotdesk.indexes.http import without_credentials
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -135,7 +136,7 @@ def _checked(uri: str, variable: str) -> str:
     parts = urlsplit(uri)
     if not (parts.scheme in {"http", "https"} and parts.netloc) and parts.scheme != "file":
         raise IndexConfigurationError(
-            f"`{uri}` is not the address of a Debian mirror",
+            f"`{without_credentials(uri)}` is not the address of a Debian mirror",
             why="only http, https and file addresses are supported",
             hint=f"correct {variable}, or the table `[debian]` of {_config_path()}",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import socket
 import time
 from dataclasses import dataclass
@@ -109,7 +110,22 @@ def _trusting() -> dict[str, httpx2.BaseTransport]:
     import httpx2
 
     hosts = {*pip_settings().trusted_hosts, *os.environ.get("UV_INSECURE_HOST", "").split()}
-    return {f"https://{host}": httpx2.HTTPTransport(verify=False) for host in sorted(hosts)}
+    return {
+        f"https://{host}": httpx2.HTTPTransport(verify=False, proxy=_proxy_for(host))
+        for host in sorted(hosts)
+    }
+
+
+def _proxy_for(host: str) -> str | None:
+    """What the client would find for itself; with a transport of its own a host has to be told."""
+    from urllib.request import getproxies, proxy_bypass
+
+    named = getproxies()
+    proxy = named.get("https") or named.get("all")
+    if proxy and proxy_bypass(host):
+        return None
+    proxy = proxy or _proxy()
+    return proxy if not proxy or "://" in proxy else f"http://{proxy}"
 
 
 def _refuse_local_redirect(response: httpx2.Response) -> None:
@@ -368,3 +384,8 @@ def shown(url: str) -> str:
         return "an address that cannot be read"
     host = parts.netloc.rpartition("@")[2]
     return parts._replace(netloc=host, query="", fragment="").geturl().replace(_LOCAL, "file:///")
+
+
+def without_credentials(text: str) -> str:
+    """A message of whatever form, with what stands before the host in its addresses left out."""
+    return re.sub(r"//[^'\"`\n]*@", "//", text)

@@ -67,6 +67,22 @@ def uv_environment() -> dict[str, str]:
         return dict(_uv_settings())
 
 
+def resolving_environment() -> dict[str, str]:
+    """The process's environment, with the user's indexes as variables: uv needs no configuration file."""
+    indexes = index_urls()
+    environment = {**os.environ, **uv_environment()}
+    simple = [index.url for index in indexes if index.kind == "simple"]
+    flat = [index.url for index in indexes if index.kind == "flat"]
+    environment |= {
+        "UV_DEFAULT_INDEX": "".join(simple[-1:]),
+        "UV_INDEX": " ".join(simple[:-1]),
+        "UV_FIND_LINKS": ",".join(flat),
+    }
+    if named := http.certificate_file():
+        environment["SSL_CERT_FILE"] = os.path.abspath(named[1])
+    return {name: value for name, value in environment.items() if value}
+
+
 @cache
 def _indexes() -> tuple[IndexUrl, ...]:
     return find_indexes({**os.environ, **_uv_settings()})
@@ -151,7 +167,7 @@ def _ask_uv(environment: Mapping[str, str], *options: str) -> tuple[IndexUrl, ..
     if done.returncode:
         raise IndexConfigurationError(
             "uv cannot tell which Python indexes to use",
-            why=" ".join(done.stderr.split()),
+            why=" ".join(http.without_credentials(done.stderr).split()),
             hint="mend uv's settings: its variables UV_… and its `uv.toml`",
         )
     return _parse(done.stdout)

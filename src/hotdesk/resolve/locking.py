@@ -7,7 +7,6 @@ what is locked; then the Python packages get their layers.
 from __future__ import annotations
 
 import difflib
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -21,7 +20,7 @@ from hotdesk.progress import SILENT
 from hotdesk.project import host_platform
 from hotdesk.requirements import normalized_name
 from hotdesk.resolve.debian_side import DebianAnswer, DebianRequest, resolve_debian
-from hotdesk.resolve.pypi import PythonRequest, PythonResolution, PythonResolver
+from hotdesk.resolve.pypi import UNPLANNED, PythonRequest, PythonResolution, PythonResolver
 from hotdesk.resolve.sdists import SdistBuilder
 from hotdesk.resolve.uv import Uv
 from hotdesk.resolve.wheels import Target
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
-    from hotdesk.lock import Artifact, DebianPackage
+    from hotdesk.lock import Artifact, DebianPackage, PythonPackage
     from hotdesk.progress import Progress
     from hotdesk.store import Store
 
@@ -58,7 +57,6 @@ class Machinery:
 
     store: Store
     progress: Progress = SILENT
-    offline: bool = False
     base_system: Callable[[tuple[DebianPackage, ...], str], Path] | None = None
     uv: Uv | None = None
 
@@ -71,12 +69,11 @@ def make_lock(
     progress: Progress = SILENT,
     upgrade: Upgrade = False,
     replan: bool = False,
-    offline: bool = False,
     base_system: Callable[[tuple[DebianPackage, ...], str], Path] | None = None,
     uv: Uv | None = None,
 ) -> Locking:
     """The lock of `spec`. What `previous` locks stays, but for the packages in `upgrade` (True: all)."""
-    machinery = Machinery(store, progress, offline, base_system, uv)
+    machinery = Machinery(store, progress, base_system, uv)
     locking = _Recipe(spec, previous, upgrade, replan, machinery).make()
     for artifact, url in locking.places:
         remember(store, artifact, url)
@@ -116,7 +113,8 @@ class _Recipe:
             ThreadPoolExecutor(max_workers=len(self.platforms) + 1) as pool,
         ):
             debian = pool.submit(self._debian)
-            python = self._python(debian, task.advance)
+            tools = _PythonTools(self, debian)
+            python = self._python(tools, task.advance)
             system = debian.result()
         failed = {
             platform: {**system.unavailable.get(platform, {}), **python[platform].unavailable}
@@ -131,6 +129,7 @@ class _Recipe:
                 for platform in self.platforms
             },
         )
+        tools.verify_builds(lock, self.previous)
         places = tuple(place for resolution in python.values() for place in resolution.places)
         notes = tuple(
             f"`{variant}` cannot be had on {platform}: {_first_line(reason)}"
@@ -228,29 +227,29 @@ class _Recipe:
             else frozenset()
         )
 
-    def _python(
-        self, debian: Future[DebianAnswer], advance: Callable[[int], None]
-    ) -> dict[str, PythonResolution]:
+    def _python(self, tools: _PythonTools, advance: Callable[[int], None]) -> dict[str, PythonResolution]:
         requests = {platform: self._request(platform) for platform in self.platforms}
-        tools = _PythonTools(self, debian)
+        # Wheels built for this machine's own platform may serve the others, which wait for them.
+        own_first = sorted(self.platforms, key=lambda platform: platform != host_platform())
         answers: dict[str, PythonResolution] = {}
-        if all(kept for _, kept in requests.values()):
-            return {platform: kept for platform, (_, kept) in requests.items() if kept}
-        if all(request.added is not None for request, _ in requests.values()):
-            with ThreadPoolExecutor(max_workers=len(requests)) as pool:
-                started = {
-                    platform: pool.submit(tools.resolver(platform).resolve, request)
-                    for platform, (request, _) in requests.items()
-                }
-                return {platform: future.result() for platform, future in started.items()}
-        for platform, (request, kept) in requests.items():
+
+        def answer(platform: str) -> PythonResolution:
+            request, kept = requests[platform]
             elsewhere = {
-                package.name: package.version for answer in answers.values() for package in answer.packages
+                package.name: package.version for one in [*answers.values()] for package in one.packages
             }
-            answers[platform] = kept or tools.resolver(platform).resolve(
-                replace(request, elsewhere=elsewhere)
-            )
+            try:
+                found = kept or tools.resolver(platform).resolve(replace(request, elsewhere=elsewhere))
+            finally:
+                tools.finished(platform)
             advance(1)
+            return found
+
+        if all(kept or request.added is not None for request, kept in requests.values()):
+            with ThreadPoolExecutor(max_workers=len(requests)) as pool:
+                return dict(zip(own_first, pool.map(answer, own_first), strict=True))
+        for platform in own_first:
+            answers[platform] = answer(platform)
         return answers
 
     def _request(self, platform: str) -> tuple[PythonRequest, PythonResolution | None]:
@@ -292,9 +291,9 @@ class _PythonTools:
                 if package.build
             ]
 
-            def base_system() -> tuple[Path, str]:
+            def base_system(variant: str) -> tuple[Path, str]:
                 answer = debian.result()
-                packages = _fullest(answer.packages.get(platform, ()))
+                packages = _held(answer.packages.get(platform, ()), variant)
                 return build_base(packages, answer.snapshot), system_key(packages)
 
             self._sdists = SdistBuilder(
@@ -303,30 +302,48 @@ class _PythonTools:
                 machinery.store,
                 base_system,
                 kept=kept,
-                offline=machinery.offline,
+                insisted=bool(recipe.inputs.platforms),
                 progress=machinery.progress,
             )
 
     def resolver(self, platform: str) -> PythonResolver:
-        target = Target(platform, self._base)
-        return PythonResolver(target, self._uv.compile, self._sdists, offline=self._machinery.offline)
+        return PythonResolver(Target(platform, self._base), self._uv.compile, self._sdists)
+
+    def finished(self, platform: str) -> None:
+        """`platform` has its packages, or cannot have them."""
+        if self._sdists and platform == host_platform():
+            self._sdists.finished()
+
+    def verify_builds(self, lock: Lock, previous: Lock | None) -> None:
+        """Build what is locked as an sdist on the base system of each variant that holds it."""
+        if self._sdists:
+            for package, variant, _ in sorted(
+                _builds(lock) - (_builds(previous) if previous else set()), key=str
+            ):
+                self._sdists.verify(package, variant)
+
+
+def _builds(lock: Lock) -> set[tuple[PythonPackage, str, str]]:
+    """Each package to build on this machine's platform, with each variant that does, and its base system."""
+    locked = lock.platforms.get(host_platform())
+    return {
+        (replace(package, layer=UNPLANNED, variants=()), variant, system_key(_held(locked.debian, variant)))
+        for package in (locked.pypi if locked else ())
+        if package.build and locked
+        for variant in package.variants
+    }
 
 
 def _make_base_system(machinery: Machinery) -> Callable[[tuple[DebianPackage, ...], str], Path]:
     def make(packages: tuple[DebianPackage, ...], snapshot: str) -> Path:
         from hotdesk.build.assembly import make_base_system
 
-        return make_base_system(
-            machinery.store, packages, snapshot, offline=machinery.offline, progress=machinery.progress
-        )
+        return make_base_system(machinery.store, packages, snapshot, progress=machinery.progress)
 
     return make
 
 
-def _fullest(packages: tuple[DebianPackage, ...]) -> tuple[DebianPackage, ...]:
-    """Those of the variant that holds most: what one variant adds for building is there."""
-    held = Counter(variant for package in packages for variant in package.variants)
-    variant = max(sorted(held), key=held.__getitem__, default="")
+def _held(packages: tuple[DebianPackage, ...], variant: str) -> tuple[DebianPackage, ...]:
     return tuple(package for package in packages if variant in package.variants)
 
 

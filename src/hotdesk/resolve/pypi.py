@@ -58,13 +58,15 @@ class PythonResolution:
 class Sdists(Protocol):
     """Builds wheels for packages that have none; `hotdesk.resolve.sdists` does it in the sandbox."""
 
-    def build(self, question: Question, names: Sequence[str], target: Target) -> NoSolution | None:
-        """Make wheels for `names`, as `question` needs them; says why there is still no solution."""
+    def build(
+        self, question: Question, names: Sequence[str], target: Target, variant: str
+    ) -> NoSolution | None:
+        """Make wheels for `names`, as `question` of `variant` needs them; why there is still no solution."""
 
-    def folders(self) -> list[str]:
-        """Where the wheels built so far are."""
+    def folders(self, target: Target) -> list[str]:
+        """Where the wheels built so far are that may be locked for `target`."""
 
-    def origin(self, file: str) -> tuple[Artifact, str, Build] | None:
+    def origin(self, file: str, target: Target) -> tuple[Artifact, str, Build] | None:
         """The sdist that the wheel `file` was built from, its URL, and how it was built."""
 
 
@@ -76,11 +78,8 @@ class PythonResolver:
         target: Target,
         compile_: Callable[[Question, Target], list[Choice] | NoSolution],
         sdists: Sdists | None = None,
-        *,
-        offline: bool = False,
     ) -> None:
         self.target = target
-        self._offline = offline
         self._compile_with_wheels = compile_
         self._sdists = sdists
 
@@ -91,10 +90,7 @@ class PythonResolver:
             if more is not None:
                 return self._collect(request, more, request.known_unavailable, merging=True)
         answers, failures = self._resolve_all(request)
-        reasons = {
-            variant: request.known_unavailable.get(variant) or self._reason(failure)
-            for variant, failure in failures.items()
-        }
+        reasons = {variant: self._reason(failure) for variant, failure in failures.items()}
         explanations = {variant: failure.explanation for variant, failure in failures.items()}
         resolution = self._collect(request, answers, reasons, merging=False)
         return replace(resolution, explanations=explanations)
@@ -102,7 +98,7 @@ class PythonResolver:
     def _reason(self, failure: NoSolution) -> str:
         """What the lock states: uv words the same finding differently from run to run."""
         if not failure.without_wheels:
-            return failure.explanation
+            return f"no set of versions fits Python {self.target.python} on {self.target.platform}"
         missing = " and ".join(f"`{name}`" for name in sorted(failure.without_wheels))
         return f"no wheel of {missing} fits Python {self.target.python} on {self.target.platform}"
 
@@ -117,7 +113,7 @@ class PythonResolver:
         answers = {}
         for variant, requirements in added.items():
             if requirements not in answered:
-                answered[requirements] = self._compile(Question(requirements, pins))
+                answered[requirements] = self._compile(Question(requirements, pins), variant)
             answer = answered[requirements]
             if isinstance(answer, NoSolution):
                 return None
@@ -177,7 +173,7 @@ class PythonResolver:
         failures: dict[str, NoSolution] = {}
         known = dict(kept)
         for variant, requirements in asked.items():
-            answer = self._keeping(requirements, known, forced, offline=offline)
+            answer = self._keeping(variant, requirements, known, forced, offline=offline)
             if isinstance(answer, NoSolution):
                 failures[variant] = answer
             else:
@@ -186,7 +182,13 @@ class PythonResolver:
         return answers, failures
 
     def _keeping(
-        self, requirements: Requirements, kept: Mapping[str, str], forced: Mapping[str, str], *, offline: bool
+        self,
+        variant: str,
+        requirements: Requirements,
+        kept: Mapping[str, str],
+        forced: Mapping[str, str],
+        *,
+        offline: bool,
     ) -> list[Choice] | NoSolution:
         """An answer with as many of the `kept` versions as there can be.
 
@@ -197,7 +199,7 @@ class PythonResolver:
         pins = {name: version for name, version in kept.items() if name not in forced}
         for attempt in range(_ROUNDS):
             constraints = [f"{name}=={version}" for name, version in sorted({**pins, **forced}.items())]
-            answer = self._compile(Question(requirements, constraints, offline=offline))
+            answer = self._compile(Question(requirements, constraints, offline=offline), variant)
             if isinstance(answer, list) or not pins:
                 return answer
             named = set(re.findall(r"[a-z0-9-]+", answer.explanation))
@@ -205,19 +207,18 @@ class PythonResolver:
             pins = {name: version for name, version in pins.items() if blamed and name not in blamed}
         return answer
 
-    def _compile(self, question: Question) -> list[Choice] | NoSolution:
+    def _compile(self, question: Question, variant: str) -> list[Choice] | NoSolution:
         tried: set[tuple[str, ...]] = set()
         while True:
-            folders = self._sdists.folders() if self._sdists else []
-            offline = question.offline or self._offline
-            complete = replace(question, find_links=folders, offline=offline)
+            folders = self._sdists.folders(self.target) if self._sdists else []
+            complete = replace(question, find_links=folders)
             answer = self._compile_with_wheels(complete, self.target)
             if isinstance(answer, list) or not self._sdists or not answer.without_wheels:
                 return answer
             if answer.without_wheels in tried:
                 return answer
             tried.add(answer.without_wheels)
-            if still := self._sdists.build(complete, answer.without_wheels, self.target):
+            if still := self._sdists.build(complete, answer.without_wheels, self.target, variant):
                 return still
 
     def _collect(
@@ -267,7 +268,7 @@ class PythonResolver:
         for choice in choices:
             known = choice.name, choice.version
             offer = best_offer(choice, self.target)
-            origin = self._sdists.origin(offer.file) if self._sdists else None
+            origin = self._sdists.origin(offer.file, self.target) if self._sdists else None
             if origin:
                 artifact, place, build = origin
                 locked[known] = PythonPackage(*known, artifact, (), UNPLANNED, build), place

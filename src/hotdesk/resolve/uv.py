@@ -9,12 +9,14 @@ import sys
 import tempfile
 import tomllib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from uv import find_uv_bin
 
+from hotdesk.build.sdist import open_result
 from hotdesk.errors import BuildRequiredError, FetchError, NotCachedError, ResolveError
 from hotdesk.requirements import normalized_name
 
@@ -23,11 +25,18 @@ if TYPE_CHECKING:
 
     from hotdesk.resolve.wheels import Target
 
-# What would make uv's answer depend on the shell it was started from.
-_NOT_PASSED = frozenset(
-    {"UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_WORKING_DIR", "UV_PROJECT", "UV_PYTHON_DOWNLOADS", "VIRTUAL_ENV"}
-)
-_TRUE = ("1", "true", "yes", "on", "y", "t")
+_LONGEST_ANSWER = 64 << 20
+# All that uv gets to know of the shell it is started from; its configuration files are closed to it. Anything
+# else could change the answer, or let a package's code run here.
+_PASSED = frozenset(
+    {
+        "PATH", "HOME", "TMPDIR", "LANG", "NETRC", "XDG_DATA_HOME", "DBUS_SESSION_BUS_ADDRESS",
+        "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR",
+        "SSL_CLIENT_CERT", "UV_DEFAULT_INDEX", "UV_INDEX", "UV_FIND_LINKS", "UV_INDEX_STRATEGY",
+        "UV_INSECURE_HOST", "UV_KEYRING_PROVIDER", "UV_EXCLUDE_NEWER", "UV_PRERELEASE", "UV_HTTP_TIMEOUT", "UV_HTTP_RETRIES",
+        "UV_NATIVE_TLS", "UV_SYSTEM_CERTS",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,28 +83,38 @@ class Question:
 
 
 class Uv:
-    """uv with the user's own settings, its cache at `cache`, and nothing of the current folder."""
+    """uv with the user's indexes and network, its cache at `cache`, and nothing else of their settings."""
 
     def __init__(self, cache: Path, environment: Mapping[str, str] | None = None) -> None:
         self.cache = cache
-        if environment is None:
-            from hotdesk.indexes.pypi import uv_environment
+        self._given = environment
 
-            environment = {**os.environ, **uv_environment()}
-        self.environment = {name: value for name, value in environment.items() if name not in _NOT_PASSED}
+    @cached_property
+    def environment(self) -> dict[str, str]:
+        """What uv is run with. Found when it is needed: the user's settings may lack any index."""
+        given = self._given
+        if given is None:
+            from hotdesk.indexes.pypi import resolving_environment
+
+            given = resolving_environment()
+        return {name: value for name, value in given.items() if name.upper() in _PASSED}
 
     def compile(self, question: Question, target: Target) -> list[Choice] | NoSolution:
         """The packages that answer `question`; `FetchError` where an index does not answer."""
         environment = with_find_links(self.environment, question.find_links)
-        # uv has the option only; the variable is how pip's setting gets here.
-        no_index = ["--no-index"] if environment.get("UV_NO_INDEX", "").lower() in _TRUE else []
 
         def run(arguments: Sequence[str], folder: Path) -> tuple[int, bytes]:
-            argv = [find_uv_bin(), *arguments, *no_index, "--cache-dir", os.fspath(self.cache)]
+            argv = [find_uv_bin(), *arguments, *index_options(environment)]
+            argv += ["--cache-dir", os.fspath(self.cache)]
             done = subprocess.run(argv, cwd=folder, env=environment, capture_output=True, check=False)
             return done.returncode, done.stderr
 
         return ask(question, target, run, python=sys.executable)
+
+
+def index_options(environment: Mapping[str, str]) -> list[str]:
+    """Where no index is named, none is to be used; uv has its own else."""
+    return [] if environment.get("UV_DEFAULT_INDEX") else ["--no-index"]
 
 
 def with_find_links(environment: Mapping[str, str], folders: Iterable[str]) -> dict[str, str]:
@@ -120,13 +139,15 @@ def ask(
         _write_question(question, folder)
         status, said = run(compile_arguments(question, target, python), folder)
         if status == 0:
-            return read_pylock((folder / "pylock.toml").read_text(encoding="utf-8"), folder)
+            with open_result(folder / "pylock.toml") as file:
+                return read_pylock(file.read(_LONGEST_ANSWER).decode(), folder)
     return _failure(said.decode(errors="replace"))
 
 
 def compile_arguments(question: Question, target: Target, python: str) -> list[str]:
     """The command line of `uv`, for a folder that `_write_question` filled."""
     arguments = ["pip", "compile", "--quiet", "--color", "never", "--no-python-downloads", "--no-header"]
+    arguments.append("--no-config")
     # Without an interpreter named, uv goes to look for, and even to download, one of the desk's version.
     arguments += ["--python", python, "--python-version", target.python]
     arguments += ["--python-platform", target.uv_platform, "--only-binary", ":all:"]
