@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,6 +78,14 @@ def test_a_removed_package_leaves_its_layer_and_moves_no_other(before: list[Pyth
     kept = [one for number, one in enumerate(first) if number % 2]
 
     assert plan_layers(kept, first) == tuple(kept)
+
+
+def test_two_local_versions_of_one_package_keep_their_layers() -> None:
+    cpu, gpu = (replace(package("torch", 5 * BIG, (name,)), version=f"2.0+{name}") for name in ("cpu", "gpu"))
+    planned = plan_layers([cpu, gpu, small("a")])
+
+    assert plan_layers(planned, planned) == planned
+    assert len({one.layer for one in planned}) == 3
 
 
 def test_big_wheels_have_layers_of_their_own() -> None:

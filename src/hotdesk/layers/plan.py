@@ -31,15 +31,21 @@ def plan_layers(
 
     Plans afresh where there was no lock, when told to, and when the layers on top have piled up.
     """
-    before = {package.name: package.layer for package in previous}
+    before = {_line(package): package.layer for package in previous}
     top = max(before.values(), default=-1)
-    new = [package for package in packages if package.name not in before]
+    new = [package for package in packages if _line(package) not in before]
     if replan or not before or (new and top + 1 >= MOST):
         return _ordered(_fresh(packages))
-    added = {package.name: top + 1 + layer for package, layer in _stack(new)}
+    added = {_line(package): top + 1 + layer for package, layer in _stack(new)}
     return _ordered(
-        replace(package, layer=before.get(package.name, added.get(package.name, 0))) for package in packages
+        replace(package, layer=before.get(_line(package), added.get(_line(package), 0)))
+        for package in packages
     )
+
+
+def _line(package: PythonPackage) -> tuple[str, str]:
+    """What stays the same from version to version; two variants may hold two local ones (`+cpu`, `+cu128`)."""
+    return package.name, package.version.partition("+")[2]
 
 
 def _stack(new: Sequence[PythonPackage]) -> list[tuple[PythonPackage, int]]:
