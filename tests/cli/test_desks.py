@@ -274,6 +274,14 @@ def test_a_desk_that_was_never_opened_cannot_be_started(hotdesk: Hotdesk) -> Non
     assert "the desk `new` was never opened" in done.stderr
 
 
+def test_the_whole_home_folder_as_a_project_gets_a_note(hotdesk: Hotdesk) -> None:
+    at_home = replace(hotdesk, folder=Path(hotdesk.environment["HOME"]))
+    note = "your whole home folder is the project"
+
+    assert note in at_home.try_("up", "sdcnd-term1", "--offline").stderr
+    assert note not in hotdesk.try_("up", "sdcnd-term1", "--offline").stderr
+
+
 def test_what_cannot_be_is_refused_before_anything_is_fetched(hotdesk: Hotdesk) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as server:
         taken = hotdesk.try_("up", "sdcnd-term1", "--port", str(server.getsockname()[1]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -192,6 +193,13 @@ def test_a_reader_that_goes_away_is_no_error(hotdesk: Hotdesk) -> None:
         process.stdout.close()
         assert process.stderr
         assert "Traceback" not in process.stderr.read()
+
+
+def test_the_doctor_tells_programs_which_checks_a_desk_cannot_do_without(hotdesk: Hotdesk) -> None:
+    checks = {check["name"]: check for check in json.loads(hotdesk.try_("doctor", "--json").stdout)}
+
+    assert checks["sandbox"]["needed"] is True
+    assert checks["space for the store"]["needed"] is False or checks["space for the store"]["ok"]
 
 
 def test_the_version_is_printed(hotdesk: Hotdesk) -> None:
