@@ -139,12 +139,12 @@ def term1(namespaces: None, session_store: Path, tmp_path_factory: pytest.TempPa
 
 
 @pytest.fixture(scope="session")
-def term1_wheels(term1: Hotdesk, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheels of the course's desk under their names."""
+def term1_wheels(term1: Hotdesk, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The wheels of the course's desk, under their names."""
     folder = tmp_path_factory.mktemp("wheels")
     for package in find_project(term1.folder).select(None).pypi:
         (folder / package.artifact.name).symlink_to(term1.store / "downloads" / package.artifact.sha256)
-    return folder
+    return sorted(folder.iterdir())
 
 
 @pytest.fixture(scope="session")

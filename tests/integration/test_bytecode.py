@@ -187,14 +187,11 @@ def test_no_interpreter_is_an_error_that_says_so(
 
 
 @pytest.fixture(scope="session")
-def term1_items(tmp_path_factory: pytest.TempPathFactory, interpreter: Interpreter) -> Iterator[list[Path]]:
-    folder = os.environ.get("HOTDESK_TEST_WHEELS")
-    if not folder:
-        pytest.skip("HOTDESK_TEST_WHEELS does not name a folder with the wheels of the Term-1 desk")
+def term1_items(
+    tmp_path_factory: pytest.TempPathFactory, interpreter: Interpreter, term1_wheels: list[Path]
+) -> Iterator[list[Path]]:
     store = Store(tmp_path_factory.mktemp("term1"))
-    keys = {
-        wheel: hashlib.sha256(wheel.name.encode()).hexdigest() for wheel in sorted(Path(folder).glob("*.whl"))
-    }
+    keys = {wheel: hashlib.sha256(wheel.name.encode()).hexdigest() for wheel in term1_wheels}
     yield [make_wheel_tree(store, wheel, key, interpreter.python) for wheel, key in keys.items()]
     shutil.rmtree(store.root)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,15 +29,6 @@ OWN_FILES = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.js
 OWN_PATHS = {"pyvenv.cfg", ".gitignore", ".lock", "CACHEDIR.TAG", "lib64", "bin/pydoc.bat"}
 
 Listing = dict[str, tuple[int, int, str]]
-
-
-@pytest.fixture(scope="session")
-def term1_wheels() -> list[Path]:
-    """The wheels of the Term-1 desk; a whole download, so only where they are already there."""
-    folder = os.environ.get("HOTDESK_TEST_WHEELS")
-    if not folder:
-        pytest.skip("HOTDESK_TEST_WHEELS does not name a folder with the wheels of the Term-1 desk")
-    return sorted(Path(folder).glob("*.whl"))
 
 
 @pytest.fixture(scope="session")
