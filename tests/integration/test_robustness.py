@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
 
 KILLS = int(os.environ.get("HOTDESK_TEST_KILLS", "100"))
-LONGEST_LIFE = {"lock": 3.0, "up": 9.0, "gc": 0.6}  # seconds after which the command has usually ended
+LONGEST_LIFE = {
+    "lock": 3.0,
+    "up": 9.0,
+    "gc": 0.6,
+    "rm": 0.3,
+}  # seconds after which the command has usually ended
 
 
 def test_a_hundred_kills_lose_nothing(jupyter: Hotdesk, jupyter_index: LockedIndex, tmp_path: Path) -> None:
@@ -34,10 +39,16 @@ def test_a_hundred_kills_lose_nothing(jupyter: Hotdesk, jupyter_index: LockedInd
         locker = Hotdesk(jupyter.folder, desk.store, desk.data)  # locking asks the real indexes
         killed = 0
         for number in range(KILLS):
-            kind = seed.choice(("lock", "up", "up", "gc"))
+            kind = seed.choice(("lock", "up", "up", "gc", "rm"))
             if kind == "up" and seed.random() < 0.3:
+                desk.run("stop", "--all")
                 _forget_a_part(desk.store, seed)
-            command = {"lock": ("lock", "--upgrade"), "up": ("up",), "gc": ("cache", "gc")}[kind]
+            command = {
+                "lock": ("lock", "--upgrade"),
+                "up": ("up",),
+                "gc": ("cache", "gc"),
+                "rm": ("rm", "-f", "jupyter"),
+            }[kind]
             before = (jupyter.folder / "hotdesk.lock").read_bytes()
             killed += _kill(locker if kind == "lock" else desk, command, seed.random() * LONGEST_LIFE[kind])
             find_project(jupyter.folder).read_fresh_lock()
@@ -68,7 +79,7 @@ def _kill(desk: Hotdesk, command: tuple[str, ...], after: float) -> bool:
 
 
 def _forget_a_part(store: Path, seed: random.Random) -> None:
-    """Something has to be made again; desks that run may lose it."""
+    """Something has to be made again."""
     kinds = sorted((store / "items").glob("*"))
     if kinds:
         shutil.rmtree(seed.choice(kinds))
@@ -91,10 +102,7 @@ def test_eight_at_once_on_an_empty_store_fetch_each_file_once(
             for name in ("hotdesk.toml", "hotdesk.lock"):
                 shutil.copy(jupyter.folder / name, folder)
             desks.append(Hotdesk(folder, tmp_path / "store", tmp_path / "data", addresses))
-        processes = [
-            desk.start("up", "--name", desk.folder.name, "--port", str(18100 + number), "--json")
-            for number, desk in enumerate(desks)
-        ]
+        processes = [desk.start("up", "--json") for desk in desks]
         try:
             outputs = [process.communicate(timeout=600) for process in processes]
             assert [process.returncode for process in processes] == [0] * 8, outputs
@@ -102,7 +110,8 @@ def test_eight_at_once_on_an_empty_store_fetch_each_file_once(
         finally:
             desks[0].run("stop", "--all")
 
-    assert {desk["name"] for desk in listed if desk["state"] == "running"} == {f.name for f in folders}
+    assert {desk["folder"] for desk in listed if desk["state"] == "running"} == {str(f) for f in folders}
+    assert {desk["name"] for desk in listed} == {"jupyter", *(f"jupyter-{number}" for number in range(2, 9))}
     assert len({desk["port"] for desk in listed}) == 8
     fetched_twice = {file for file, count in jupyter_index.served.items() if count > 1}
     assert fetched_twice == set()
@@ -121,7 +130,11 @@ def test_the_next_up_goes_on_where_a_killed_one_was(
             assert process.poll() is None
         process.kill()
         process.communicate()
+        there = {path.name for path in (tmp_path / "store" / "downloads").iterdir()}
+        jupyter_index.served.clear()
 
         desk.run("run", "--", "true")
 
-    assert max(jupyter_index.served.values()) == 1
+    assert there
+    fetched = {item.sha256 for item in jupyter_index.files.values() if item.file in jupyter_index.served}
+    assert fetched & there == set()
