@@ -111,12 +111,22 @@ def test_settings_come_from_the_dump_of_apt_config() -> None:
         'Acquire::Check-Valid-Until "false";\n'
     )
 
-    assert parse_settings(dump) == AptSettings(
-        check_valid_until=False,
-        proxies=(("http", "http://proxy.example:3142"), ("https", "http://proxy.example:3142")),
-    )
+    assert parse_settings(dump) == AptSettings(check_valid_until=False)
 
 
 def test_an_empty_dump_gives_apts_defaults() -> None:
-    assert parse_settings("") == AptSettings(check_valid_until=True, proxies=())
-    assert parse_settings('Acquire::http::Proxy "DIRECT";\n').proxies == ()
+    assert parse_settings("") == AptSettings(check_valid_until=True)
+
+
+def test_the_list_that_a_mirror_source_names_is_read(tmp_path: Path) -> None:
+    listed = tmp_path / "debian.list"
+    listed.write_text("# nearest first\nhttps://one.example/debian\tpriority:1\nhttps://two.example/debian\n")
+    folder = etc_apt(
+        tmp_path,
+        main=f"deb mirror+file:{listed} trixie main\ndeb mirror+file:/nowhere/list trixie-updates main\n",
+    )
+
+    assert archives(folder) == [
+        ("debian", "https://one.example/debian"),
+        ("debian", "https://two.example/debian"),
+    ]

@@ -76,6 +76,14 @@ def test_what_is_no_address_is_refused(address: str) -> None:
         find({"HOTDESK_DEBIAN_MIRROR": address})
 
 
+def test_a_refused_address_is_shown_without_its_password() -> None:
+    with pytest.raises(IndexConfigurationError) as caught:
+        find({"HOTDESK_DEBIAN_MIRROR": "ftp://me:secret@env.example/debian"})
+
+    assert "env.example" in caught.value.what
+    assert "secret" not in str(caught.value)
+
+
 def test_a_deb_is_sought_on_the_mirror_and_then_by_date() -> None:
     environment = {
         "HOTDESK_DEBIAN_MIRROR": "https://env.example/debian",

@@ -14,9 +14,11 @@ from hotdesk.errors import GoneError, HashMismatchError, ResolveError, Signature
 from hotdesk.indexes.debian import DebianArchives
 from hotdesk.indexes.debian_release import DebianIndexes, debian_keyring, fetch_indexes, verified_release
 from hotdesk.indexes.http import make_client
+from hotdesk.progress import SILENT, Progress, Task, Unit
 from hotdesk.store import Store
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 KEY = Tsk.generate("Archive of the tests <archive@example.org>")
@@ -72,9 +74,44 @@ class Mirror:
         content = self.files.get(request.url.path)
         return httpx2.Response(404) if content is None else httpx2.Response(200, content=content)
 
-    def fetch(self, store: Path, archives: DebianArchives = ARCHIVES) -> DebianIndexes:
+    def fetch(
+        self, store: Path, archives: DebianArchives = ARCHIVES, progress: Progress = SILENT
+    ) -> DebianIndexes:
         with make_client(httpx2.MockTransport(self.answer)) as client:
-            return fetch_indexes("trixie", "amd64", archives, Store(store), keyring=KEYRING, client=client)
+            return fetch_indexes(
+                "trixie",
+                "amd64",
+                archives,
+                Store(store),
+                keyring=KEYRING,
+                client=client,
+                progress=progress,
+            )
+
+
+class Begun:
+    """Progress that keeps the labels of what was begun."""
+
+    def __init__(self) -> None:
+        self.labels: list[str] = []
+
+    def task(self, label: str, total: int, unit: Unit = "items") -> AbstractContextManager[Task]:
+        assert total
+        self.labels.append(label)
+        return SILENT.task(label, total, unit)
+
+    def note(self, message: str) -> None:
+        raise NotImplementedError
+
+
+def test_progress_is_shown_where_something_is_fetched_alone(tmp_path: Path) -> None:
+    first, second = Begun(), Begun()
+
+    Mirror.with_release().fetch(tmp_path, progress=first)
+    Mirror.with_release().fetch(tmp_path, progress=second)
+
+    assert sorted(first.labels) == sorted(f"Debian's index of {suite}" for suite in SUITES.values())
+    assert second.labels == []
 
 
 def test_indexes_arrive_unpacked_with_the_newest_date(tmp_path: Path) -> None:

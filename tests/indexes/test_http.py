@@ -3,10 +3,12 @@ from __future__ import annotations
 import base64
 import errno
 import os
+import socket
 import ssl
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
@@ -268,6 +270,31 @@ def test_a_private_authority_is_told_with_its_cure(server: ThreadingHTTPServer, 
     assert "the certificate of 127.0.0.1 is not trusted: self" in raised.value.why
     assert "SSL_CERT_FILE" in raised.value.hint
     assert time.monotonic() - before < 2, "trying again cannot help"
+
+
+@pytest.mark.parametrize(("no_proxy", "asks"), [("", True), ("index.invalid", False)])
+def test_a_host_that_the_user_trusts_is_reached_through_the_proxy_too(
+    monkeypatch: pytest.MonkeyPatch, no_proxy: str, *, asks: bool
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as proxy, ThreadPoolExecutor(1) as pool:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        monkeypatch.setenv("NO_PROXY", no_proxy)
+        monkeypatch.setenv("PIP_TRUSTED_HOST", "index.invalid")
+        proxy.settimeout(1)
+
+        def first_line() -> bytes:
+            try:
+                connection, _ = proxy.accept()
+            except TimeoutError:
+                return b""
+            with connection:
+                return connection.recv(1 << 16).partition(b"\r")[0]
+
+        asked = pool.submit(first_line)
+        with make_client() as client, pytest.raises(httpx2.TransportError):
+            client.get("https://index.invalid/")
+
+        assert asked.result() == (b"CONNECT index.invalid:443 HTTP/1.1" if asks else b"")
 
 
 def test_a_host_that_the_user_trusts_needs_no_certificate(

@@ -80,6 +80,17 @@ def test_a_broken_uv_toml_is_told_in_uvs_words(environment: dict[str, str]) -> N
         find_indexes(environment)
 
 
+@pytest.mark.parametrize("url", ["https://me:secret@[index.example/simple", "https://me:se cret@host:x/"])
+def test_a_malformed_index_is_told_without_its_password(environment: dict[str, str], url: str) -> None:
+    environment["UV_DEFAULT_INDEX"] = url
+
+    with pytest.raises(IndexConfigurationError) as caught:
+        find_indexes(environment)
+
+    assert "cret" not in str(caught.value)
+    assert "cret" not in caught.value.why
+
+
 PIP = PipSettings(
     index_url="https://main.example/simple",
     extra_index_urls=("file:///srv/simple", "https://extra.example/simple"),

@@ -58,7 +58,7 @@ def add_sdist(
     build: str = "pass",
     tag: str = "py3-none-any",
 ) -> Path:
-    """Write an sdist; `asked`, `metadata_hook` and `build` are statements of its hooks, the latter may set `content`."""
+    """Write an sdist; `asked`, `metadata_hook` and `build` are statements of its hooks."""
     metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
     wheel = f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: {tag}\n"
     files = {

@@ -1,4 +1,4 @@
-"""What this machine's apt says about Debian: its mirrors, proxy and whether old indexes are accepted.
+"""What this machine's apt says about Debian: its mirrors, and whether old indexes are accepted.
 
 Sources: sources.list(5), apt.conf(5).
 """
@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Iterator
 
 DEBIAN = "debian"
 SECURITY = "debian-security"
@@ -47,10 +47,9 @@ class AptSource:
 
 @dataclass(frozen=True, slots=True)
 class AptSettings:
-    """The part of apt's configuration that matters here; `proxies` maps `http` and `https` to an address."""
+    """The part of apt's configuration that matters here."""
 
     check_valid_until: bool = True
-    proxies: tuple[tuple[str, str], ...] = ()
 
 
 def archive_of(uri: str) -> str | None:
@@ -80,8 +79,20 @@ def read_sources(etc_apt: Path) -> list[AptSource]:
             text = path.read_text(encoding="utf-8", errors="replace")
         except OSError:
             continue  # absent, or not for this user's eyes
-        found += _from_deb822(text) if path.suffix == ".sources" else _from_lines(text)
+        for source in _from_deb822(text) if path.suffix == ".sources" else _from_lines(text):
+            found += [replace(source, uri=uri) for uri in _mirrors(source.uri)]
     return found
+
+
+def _mirrors(uri: str) -> list[str]:
+    """The addresses in the list that `mirror+file:` names (apt-transport-mirror(1)); else `uri` itself."""
+    if not uri.startswith("mirror+file:"):
+        return [uri]
+    try:
+        lines = Path(urlsplit(uri).path).read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    return [line.split()[0] for line in lines if line.strip() and not line.startswith("#")]
 
 
 def _from_lines(text: str) -> Iterator[AptSource]:
@@ -153,13 +164,4 @@ def parse_settings(dump: str) -> AptSettings:
     values = dict(re.findall(r'^(\S+) "(.*)";$', dump, re.MULTILINE))
     return AptSettings(
         check_valid_until=not _is_no(values.get("Acquire::Check-Valid-Until", "")),
-        proxies=tuple(_proxies(values)),
     )
-
-
-def _proxies(values: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    # apt asks Acquire::https::Proxy first for https, and falls back to the one for http.
-    plain = values.get("Acquire::http::Proxy", "")
-    for scheme, proxy in (("http", plain), ("https", values.get("Acquire::https::Proxy", "") or plain)):
-        if proxy and proxy.upper() != "DIRECT":
-            yield scheme, proxy

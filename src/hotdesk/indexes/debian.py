@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -41,13 +41,12 @@ class DebianArchives:
     """Addresses without a trailing slash.
 
     `mirrors` maps an archive (`debian`, `debian-security`) to its mirror; `snapshot` is the base of a
-    snapshot archive, below which lies `archive/ARCHIVE/TIME/`; `proxies` maps `http` and `https`.
+    snapshot archive, below which lies `archive/ARCHIVE/TIME/`.
     """
 
     mirrors: Mapping[str, str]
     snapshot: str | None = None
     check_valid_until: bool = True
-    proxies: Mapping[str, str] = field(default_factory=dict)
 
     def mirror(self, archive: str) -> str:
         """The mirror of `archive`; `IndexConfigurationError` where the machine names none."""
@@ -119,7 +118,6 @@ def find_archives(
         check_valid_until=settings.check_valid_until
         and not dated
         and all(source.check_valid_until for source in apt.values()),
-        proxies=dict(settings.proxies),
     )
 
 

@@ -20,7 +20,7 @@ from hotdesk.errors import GoneError, HashMismatchError, ResolveError, Signature
 from hotdesk.indexes.apt_config import DEBIAN, SECURITY
 from hotdesk.indexes.debian import SNAPSHOT_FORMAT, DebianArchives
 from hotdesk.indexes.http import get, make_client
-from hotdesk.progress import SILENT, Progress, Task
+from hotdesk.progress import SILENT, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -97,13 +97,13 @@ def fetch_indexes(
     mirrors = {archive: archives.mirror(archive) for archive, _ in suites_of(release)}
     keys = keyring if keyring is not None else debian_keyring()
     opened = nullcontext(client) if client else make_client()
-    with opened as http, progress.task("Debian's indexes", 0, "bytes") as task:
+    with opened as http:
 
         def read(archive: str, suite: str) -> tuple[Release, PackagesFile]:
             base = f"{mirrors[archive]}/dists/{suite}"
             signed = get(http, f"{base}/InRelease", most=INRELEASE_LIMIT).body
             found = verified_release(signed, suite, keys, check_age=archives.check_valid_until)
-            path = _packages(http, base, found, architecture=architecture, store=store, task=task)
+            path = _packages(http, base, found, architecture=architecture, store=store, progress=progress)
             return found, PackagesFile(archive, suite, path)
 
         with ThreadPoolExecutor(max_workers=3) as pool:
@@ -194,7 +194,7 @@ def _date(value: str, suite: str) -> datetime:
 
 
 def _packages(
-    http: httpx2.Client, base: str, release: Release, *, architecture: str, store: Store, task: Task
+    http: httpx2.Client, base: str, release: Release, *, architecture: str, store: Store, progress: Progress
 ) -> Path:
     """The unpacked `Packages` of component main, in the store under its SHA-256."""
     plain = f"main/binary-{architecture}/Packages"
@@ -211,10 +211,10 @@ def _packages(
         return final
     with store.exclusive(f"packages-{unpacked.sha256}"):
         if not _is_there(final, unpacked):
-            task.grow(packed.size)
-            compressed = _verified_bytes(http, base, f"{plain}.xz", packed, by_hash=release.by_hash)
-            task.advance(packed.size)
-            _keep(compressed, unpacked, final, store)
+            with progress.task(f"Debian's index of {release.suite}", packed.size, "bytes") as task:
+                compressed = _verified_bytes(http, base, f"{plain}.xz", packed, by_hash=release.by_hash)
+                task.advance(packed.size)
+                _keep(compressed, unpacked, final, store)
     return final
 
 

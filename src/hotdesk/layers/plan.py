@@ -44,7 +44,7 @@ def plan_layers(
 
 
 def _line(package: PythonPackage) -> tuple[str, str]:
-    """What stays the same from version to version; two variants may hold two local ones (`+cpu`, `+cu128`)."""
+    """What stays the same from version to version; variants may hold two (`+cpu`, `+cu128`)."""
     return package.name, package.version.partition("+")[2]
 
 
