@@ -209,8 +209,9 @@ class _Recipe:
         names = {package.name for one in locked.values() if one for package in one.debian}
         if request.upgrade and request.upgrade & names:
             return None
-        if any(one.unavailable for one in locked.values() if one and not one.debian):
-            return None
+        edited = self.before != self.inputs or self.upgrade
+        if edited and any(one.unavailable for one in locked.values() if one and not one.debian):
+            return None  # what was in the way of that platform may be gone, and then it needs its packages
         return DebianAnswer(
             self.previous.snapshot, {name: one.debian for name, one in locked.items() if one}, {}
         )
