@@ -208,12 +208,14 @@ class Sandbox:
     """hotdesk's own call that starts the isolation, without the start of hotdesk's Python around it."""
 
     def __init__(self, hotdesk: Hotdesk, variant: str, scratch: Path) -> None:
-        from hotdesk.build.root import make_root
+        from hotdesk.build.root import open_root
 
         home = scratch / "sandbox-home"
         home.mkdir(exist_ok=True)
+        with open_root(Store(hotdesk.store), hotdesk.locked(variant)) as root:
+            pass  # nothing collects garbage meanwhile
         self._request = RunRequest(
-            root=make_root(Store(hotdesk.store), hotdesk.locked(variant)),
+            root=root,
             command=("true",),
             home=home,
             project=hotdesk.project,

@@ -6,12 +6,14 @@ import os
 import tempfile
 from pathlib import Path
 
+from hotdesk.build.background import failures
 from hotdesk.engines.bubblewrap import bwrap_path, run_bwrap
 from hotdesk.engines.host import can_forbid_namespaces
 from hotdesk.engines.landlock import scopes_supported
 from hotdesk.engines.namespaces import Check, namespace_checks
 from hotdesk.engines.sandbox import SMALLEST
 from hotdesk.errors import EngineError
+from hotdesk.store import Store
 
 _SPACE_FOR_A_DESK = 6 << 30
 _FILES_FOR_A_DESK = 200_000
@@ -26,7 +28,19 @@ def check_host(store: Path, data: Path) -> list[Check]:
         abstract_sockets(),
         *(folder_is_writable(name, folder) for name, folder in folders),
         *(folder_has_space(name, folder) for name, folder in folders),
+        bytecode(store),
     ]
+
+
+def bytecode(store: Path) -> Check:
+    found = failures(Store(store))
+    return Check(
+        "bytecode",
+        ok=not found,
+        why="; ".join(found),
+        cure="desks work without it and start slowly; it is tried again after a day",
+        needed=False,
+    )
 
 
 def sandbox_starts(top: Path = Path("/")) -> list[Check]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hotdesk.store import Kind
 
 _SYSTEM = "system 1"
-_WHEEL = "wheel-tree 2"
+_WHEEL = "wheel-tree 3"
 _BUILT = "built 1"
 _BYTECODE = "bytecode 1"
 _ENVIRONMENT = "environment 2"

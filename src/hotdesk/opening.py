@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hotdesk.build.background import compile_in_background
-from hotdesk.build.root import make_root
+from hotdesk.build.root import open_root
 from hotdesk.desk import Desk, DeskOrder, Opened, Owner, claim, condition, data_path, occupied, open_desk
 from hotdesk.desk.ports import require_free
 from hotdesk.engines import sandbox
@@ -23,7 +23,7 @@ from hotdesk.spec import SPEC_NAME, parse_spec
 from hotdesk.store import Store, default_store_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from hotdesk.engines.request import Root
     from hotdesk.progress import Progress
@@ -58,23 +58,14 @@ def open_project_desk(
         SPEC_NAME: project.spec_path.read_bytes(),
         LOCK_NAME: project.lock_path.read_bytes(),
     }
-    order = DeskOrder(
-        name=desk.name,
-        root=_prepare(locked, preparation, project),
-        project=project.folder,
-        port=port or project.spec.port,
-        port_fixed=port is not None,
-        labels={
-            "variant": locked.variant,
-            "port": str(port or project.spec.port),
-            "lock": hashlib.sha256(keep[LOCK_NAME]).hexdigest(),
-        },
-        keep=keep,
-        hidden=_own_folders(),
-    )
-    opened = open_desk(order, preparation.progress)
-    _compile(locked)
-    if opened.already and opened.desk.labels.get("lock") != order.labels["lock"]:
+    _record(Store(default_store_path()), project)
+    labels = {
+        "variant": locked.variant,
+        "port": str(port or project.spec.port),
+        "lock": hashlib.sha256(keep[LOCK_NAME]).hexdigest(),
+    }
+    opened = _open(desk, locked, preparation, labels=labels, keep=keep, port_fixed=port is not None)
+    if opened.already and opened.desk.labels.get("lock") != labels["lock"]:
         preparation.progress.note(
             f"`{desk.name}` still runs on the packages it was opened with; "
             f"`hotdesk stop {desk.name}` and `hotdesk up` take the new lock"
@@ -96,18 +87,34 @@ def reopen(desk: Desk, preparation: Preparation, *, port: int | None = None) -> 
         require_free(port)
     locked = parse_lock(kept[LOCK_NAME].decode()).select(host_platform(), desk.labels["variant"])
     wanted = port or int(desk.labels.get("port") or parse_spec(kept[SPEC_NAME].decode()).port)
-    order = DeskOrder(
-        name=desk.name,
-        root=_prepare(locked, preparation),
-        project=desk.project,
-        port=wanted,
-        port_fixed=port is not None,
-        labels={**desk.labels, "port": str(wanted)},
-        keep=kept,
-        hidden=_own_folders(),
-    )
-    opened = open_desk(order, preparation.progress)
-    _compile(locked)
+    labels = {**desk.labels, "port": str(wanted)}
+    return _open(desk, locked, preparation, labels=labels, keep=kept, port_fixed=port is not None)
+
+
+def _open(
+    desk: Desk,
+    locked: LockedVariant,
+    preparation: Preparation,
+    *,
+    labels: Mapping[str, str],
+    keep: Mapping[str, bytes],
+    port_fixed: bool,
+) -> Opened:
+    store = Store(default_store_path(), preparation.progress.note)
+    with _root(store, locked, preparation) as root:
+        order = DeskOrder(
+            name=desk.name,
+            root=root,
+            project=desk.project,
+            port=int(labels["port"]),
+            port_fixed=port_fixed,
+            labels=labels,
+            keep=keep,
+            hidden=_own_folders(),
+        )
+        opened = open_desk(order, preparation.progress)
+        store.record_user(opened.desk.folder / "keep" / LOCK_NAME)
+    compile_in_background(store, locked)
     return opened
 
 
@@ -128,9 +135,14 @@ def prepared_run(
     locked = project.select(variant)
     _refuse_gpu(project.spec.variant(locked.variant))
     _check_folder(project.folder, preparation)
-    with occupied(project.spec.name, Owner(project.folder, locked.variant)) as desk:
+    store = Store(default_store_path(), preparation.progress.note)
+    _record(store, project)
+    with (
+        occupied(project.spec.name, Owner(project.folder, locked.variant)) as desk,
+        _root(store, locked, preparation) as root,
+    ):
         request = RunRequest(
-            root=_prepare(locked, preparation, project),
+            root=root,
             command=command,
             home=desk.home,
             project=project.folder,
@@ -139,21 +151,19 @@ def prepared_run(
             directory=_inside(project.folder, current),
             hidden=_own_folders(),
         )
-        _compile(locked)
+        compile_in_background(store, locked)
         yield lambda: sandbox.run(request)
 
 
-def _prepare(locked: LockedVariant, preparation: Preparation, project: Project | None = None) -> Root:
-    store = Store(default_store_path())
-    if project and project.home == project.folder:  # a template's lock is hotdesk's own and stays for ever
-        store.record_user(project.lock_path)
+def _root(store: Store, locked: LockedVariant, preparation: Preparation) -> AbstractContextManager[Root]:
     if not store.item("environment", Keys.of(locked).environment).exists():
         sandbox.require_sandbox()  # rather now than after the downloads
-    return make_root(store, locked, offline=preparation.offline, progress=preparation.progress)
+    return open_root(store, locked, offline=preparation.offline, progress=preparation.progress)
 
 
-def _compile(locked: LockedVariant) -> None:
-    compile_in_background(Store(default_store_path()), locked)
+def _record(store: Store, project: Project) -> None:
+    if project.home == project.folder:  # a template's lock is hotdesk's own and stays for ever
+        store.record_user(project.lock_path)
 
 
 def _own_folders() -> tuple[Path, ...]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hotdesk.build.environment import make_environment
-from hotdesk.build.root import make_root
+from hotdesk.build.root import open_root
 from hotdesk.errors import NotCachedError
 from hotdesk.keys import Keys
 from hotdesk.lock import Artifact, DebianPackage, LockedVariant
@@ -36,17 +36,25 @@ def store(tmp_path: Path) -> Store:
 
 
 def test_a_root_that_is_there_is_taken(store: Store) -> None:
-    root = make_root(store, LOCKED, offline=True)
+    with open_root(store, LOCKED, offline=True) as root:
+        assert root.system.is_dir()
+        assert root.environment.is_dir()
 
-    assert root.system.is_dir()
-    assert root.environment.is_dir()
+
+def test_a_root_that_is_open_cannot_be_removed(store: Store) -> None:
+    key = Keys.of(LOCKED).system
+
+    with open_root(store, LOCKED, offline=True):
+        assert not store.remove("system", key)
+
+    assert store.remove("system", key)
 
 
 def test_a_root_that_may_have_lost_files_with_the_power_is_made_again(store: Store) -> None:
     for mark in (store.root / "unsettled").iterdir():
         mark.rename(mark.with_name(f"another-boot.{mark.name.partition('.')[2]}"))
 
-    with pytest.raises(NotCachedError):  # nothing is here to make it of
-        make_root(store, LOCKED, offline=True)
+    with pytest.raises(NotCachedError), open_root(store, LOCKED, offline=True):
+        pass  # nothing is here to make it of
 
     assert not store.item("system", Keys.of(LOCKED).system).exists()

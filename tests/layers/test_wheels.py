@@ -109,6 +109,15 @@ def test_empty_folders_are_kept(path: Path, tmp_path: Path) -> None:
     assert (item / "tree" / SITE / "odd/empty").is_dir()
 
 
+def test_pip_has_a_command_for_the_version_of_python_as_well(tmp_path: Path) -> None:
+    points = b"[console_scripts]\npip = pip:main\npip3 = pip:main\n"
+    wheel = write_wheel(tmp_path / "pip-1.0-py3-none-any.whl", {"pip-1.0.dist-info/entry_points.txt": points})
+
+    commands = {path for path in read(wheel) if path.startswith("bin/")}
+
+    assert commands == {"bin/pip", "bin/pip3", "bin/pip3.13"}
+
+
 def test_entry_points_become_commands(path: Path) -> None:
     points = b"[console_scripts]\nOdd = odd.cli:Main.run\n[gui_scripts]\nodd-gui=odd:gui [x]\n[other]\na=b\n"
     found = read(write_wheel(path, {f"{INFO}/entry_points.txt": points}))
@@ -394,7 +403,7 @@ def test_nothing_is_ever_written_outside(
         assert verify_tree(item) == []
     outside = {entry.name for entry in folder.iterdir()} - {"store", wheel.name}
     assert not outside
-    assert {entry.name for entry in (folder / "store").iterdir()} <= {"items", "locks", "tmp"}
+    assert {entry.name for entry in (folder / "store").iterdir()} <= {"items", "locks", "tmp", "unsettled"}
     assert not list((folder / "store/tmp").iterdir())
 
 

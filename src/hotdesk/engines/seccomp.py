@@ -34,7 +34,8 @@ def pretend_ownership(machine: str = "") -> bytes:
     """Answers chown and mknod with success without doing them, so that dpkg believes it is root.
 
     With it, an ordinary user and root get the same tree; ownership comes from the packages instead.
-    So are requests to wait for the disk: a tree that is not whole when the machine dies is made anew.
+    So are requests to wait for the disk: what another boot left unsettled is
+    made anew (see `hotdesk.store`).
     """
     owners = ("chown", "fchown", "lchown", "fchownat", "mknod", "mknodat")
     disk = ("fsync", "fdatasync", "sync", "sync_file_range", "syncfs")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -141,6 +141,9 @@ class _Wheel:
         if f"{self.dist_info}/entry_points.txt" not in self.members:
             return []
         commands = parse_entry_points(self._metadata("entry_points.txt"), self.label)
+        if self.dist_info.startswith("pip-"):  # it has always had a command for the version of Python as well
+            pip = [command for command in commands if command.name == "pip"]
+            commands += [replace(command, name=f"pip{self.python}") for command in pip]
         for command in commands:
             safe_path(command.name, self.label)
             self._refuse_reserved(f"bin/{command.name}")
