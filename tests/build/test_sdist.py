@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import re
+import struct
+import tracemalloc
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -78,6 +81,42 @@ def test_a_build_without_record_is_no_wheel(tmp_path: Path) -> None:
 
     with pytest.raises(BuildRequiredError, match="made no wheel"):
         write_canonical_wheel(source, tmp_path / "b.whl")
+
+
+def test_a_wheel_that_would_fill_the_disk_is_refused(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.whl", list(MEMBERS), 2001, zipfile.ZIP_DEFLATED)
+    content = bytearray(source.read_bytes())
+    for entry in re.finditer(rb"PK\x01\x02", bytes(content)):
+        struct.pack_into("<L", content, entry.start() + 24, (4 << 30) - 2)  # its size when unpacked
+    source.write_bytes(content)
+
+    with pytest.raises(BuildRequiredError, match="made no wheel") as caught:
+        write_canonical_wheel(source, tmp_path / "b.whl")
+
+    assert "8 GiB" in caught.value.why
+
+
+def test_a_large_member_is_copied_in_small_pieces(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.whl", list(MEMBERS), 2001, zipfile.ZIP_DEFLATED)
+    with zipfile.ZipFile(source, "a", zipfile.ZIP_DEFLATED) as wheel:
+        wheel.writestr("x/zeros", bytes(64 << 20))
+
+    tracemalloc.start()
+    try:
+        write_canonical_wheel(source, tmp_path / "b.whl")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 16 << 20
+
+
+def test_a_link_in_place_of_a_wheel_is_not_followed(tmp_path: Path) -> None:
+    source = write(tmp_path / "a.whl", list(MEMBERS), 2001, zipfile.ZIP_DEFLATED)
+    (tmp_path / "link.whl").symlink_to(source)
+
+    with pytest.raises(BuildRequiredError, match="made no wheel"):
+        write_canonical_wheel(tmp_path / "link.whl", tmp_path / "b.whl")
 
 
 COMPILER = 'add "build-essential" and "python3-dev"'

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hotdesk.errors import BuildRequiredError
-from hotdesk.resolve.sdists import local_folders, plain_requirements
+from hotdesk.resolve.sdists import authorities, local_folders, plain_requirements
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,3 +53,16 @@ def test_only_what_an_index_on_disk_leads_to_is_shown(tmp_path: Path) -> None:
     assert sorted(local_folders(environment)) == [
         str(tmp_path / name) for name in ("files", "flat", "simple")
     ]
+
+
+def test_a_folder_of_authorities_is_shown_as_one_file_its_links_resolved(tmp_path: Path) -> None:
+    certificate = b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"
+    (tmp_path / "elsewhere.crt").write_bytes(certificate)
+    folder = tmp_path / "certs"
+    folder.mkdir()
+    (folder / "company.pem").symlink_to(tmp_path / "elsewhere.crt")
+    (folder / "5ed36f99.0").symlink_to("company.pem")
+    (folder / "company.key").write_text("-----BEGIN PRIVATE KEY-----")
+
+    assert authorities({"SSL_CERT_DIR": str(folder)}) == certificate
+    assert authorities({}) == b""

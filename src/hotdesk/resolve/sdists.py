@@ -252,8 +252,8 @@ class SdistBuilder:
             options += ["--bind", os.fspath(scratch), "/build", *_name_resolution()]
             for folder in (*local_folders(environment), *question.find_links):
                 options += ["--ro-bind-try", folder, folder]
-            if authorities := _authorities(self._uv.environment):
-                (scratch / "authorities.pem").write_bytes(authorities)
+            if trusted := authorities(self._uv.environment):
+                (scratch / "authorities.pem").write_bytes(trusted)
                 environment["SSL_CERT_FILE"] = "/build/authorities.pem"
 
             def run(arguments: Sequence[str], folder: Path) -> tuple[int, bytes]:
@@ -297,7 +297,7 @@ def _files(built: _Built) -> list[str]:
     return [built.build.wheel, *(item.file for item in built.build.requires)]
 
 
-def _authorities(environment: Mapping[str, str]) -> bytes:
+def authorities(environment: Mapping[str, str]) -> bytes:
     """The certificates that the user's tools trust, in one: a folder's links would lead nowhere inside."""
     import ssl
 
