@@ -103,10 +103,11 @@ def test_the_users_uv_toml_changes_no_answer_and_lets_no_code_run_here(setting: 
     add_wheel(index, "odd", "1.0")
     ran = index.parent / "ran"
     add_sdist(index, "odd", metadata_hook=f"pathlib.Path({str(ran)!r}).write_text('')")
-    (index.parent / "uv").mkdir()
-    (index.parent / "uv" / "uv.toml").write_text(f"[pip]\n{setting}\n")
+    settings = index.parent / ".config" / "uv"
+    settings.mkdir(parents=True)
+    (settings / "uv.toml").write_text(f"[pip]\n{setting}\n")
     environment = {key: value for key, value in settings_for(index).items() if key != "UV_NO_CONFIG"}
-    environment["XDG_CONFIG_HOME"] = str(index.parent)
+    environment["HOME"] = str(index.parent)
 
     answer = Uv(index.parent / "cache", environment).compile(Question(["top"]), TARGET)
 
