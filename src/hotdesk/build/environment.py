@@ -118,8 +118,10 @@ def verify_environment(store: Store, environment: Path) -> list[str]:
         for wheel in recipe["wheels"]
         for written in read_contents(store.item("wheel", wheel)).entries
     }
+    # The compiler may be at work: only what was linked before we looked must be there, all else may.
+    linked = {mark.name for mark in (environment / _COMPILED).iterdir() if not mark.name.endswith(_BEGUN)}
     found = {written.path: written for written in scan_tree(environment / TREE).entries}
-    for written, certain in _expected_bytecode(store, environment):
+    for written, certain in _expected_bytecode(store, environment, linked):
         # Until all of an item is linked, any part of it may be there.
         if certain or found.get(written.path) == written:
             expected[written.path] = written
@@ -136,11 +138,11 @@ def verify_environment(store: Store, environment: Path) -> list[str]:
     return problems
 
 
-def _expected_bytecode(store: Store, environment: Path) -> Iterator[tuple[Written, bool]]:
-    """Every entry that bytecode adds or replaces, and whether all of its item was linked."""
+def _expected_bytecode(store: Store, environment: Path, linked: set[str]) -> Iterator[tuple[Written, bool]]:
+    """Every entry that bytecode adds or replaces, and whether its item is among those that are `linked`."""
     owners = _owners(environment)
     for mark in (environment / _COMPILED).iterdir():
-        certain = not mark.name.endswith(_BEGUN)
+        certain = mark.name in linked
         for written in _winning(store.item("bytecode", mark.name.removesuffix(_BEGUN)), owners):
             folder = written.path.rpartition("/")[0]
             yield Written(folder, 0o755, 0, "directory"), certain

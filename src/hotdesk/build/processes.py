@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from hotdesk.lock import DebianPackage
     from hotdesk.progress import Progress, Task, Unit
 
-_NICENESS_OF_WHEELS = 5
+_NICENESS_OF_WHEELS = 19
 
 
 class Worker:
