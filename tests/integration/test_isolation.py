@@ -83,9 +83,10 @@ class TestFiles:
         if not _IS_ROOT:
             pytest.skip("only root reads /etc/shadow outside")
 
-        probe = "print(open('/etc/shadow').read())"
+        probe = "import os; print(os.path.exists('/etc/shadow') and open('/etc/shadow').read())"
         assert outside(probe).stdout == Path("/etc/shadow").read_text() + "\n"
-        assert inside(sandbox, probe).stdout not in ("", outside(probe).stdout)  # the desk's own
+        # The desk's own, which it has where a package of its base makes one.
+        assert inside(sandbox, probe).stdout not in ("", outside(probe).stdout)
 
     def test_no_way_leads_through_another_process(self, sandbox: Sandbox, tmp_path: Path) -> None:
         secret = tmp_path / "secret"
