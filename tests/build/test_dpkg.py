@@ -55,6 +55,7 @@ def test_interests_are_filed_by_trigger(tmp_path: Path) -> None:
 def test_the_order_in_which_packages_arrived_does_not_show(tmp_path: Path) -> None:
     packages = [package("b", "/b"), package("a", "/a"), package("c", "/c")]
     for name, order in (("one", packages), ("two", packages[::-1])):
+        (tmp_path / name).mkdir()
         write_database(tmp_path / name, order)
 
     one, two = (tmp_path / name / "var/lib/dpkg/status" for name in ("one", "two"))

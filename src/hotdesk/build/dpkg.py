@@ -6,9 +6,9 @@ Source: dpkg(1), deb-triggers(5), dpkg's `lib/dpkg/{dump,infodb-upgrade,triglib}
 from __future__ import annotations
 
 import hashlib
-import os
 from typing import TYPE_CHECKING
 
+from hotdesk.build import inside
 from hotdesk.build.unpack import control_fields
 
 if TYPE_CHECKING:
@@ -17,23 +17,18 @@ if TYPE_CHECKING:
 
     from hotdesk.build.unpack import Unpacked
 
+_DATABASE = "var/lib/dpkg"
 _SCRIPTS = frozenset({"preinst", "postinst", "prerm", "postrm", "config"})
 
 
-def write_database(root: Path, packages: Sequence[Unpacked]) -> list[str]:
-    """Write the database below `root` for `packages`, and return what was made, relative to `root`."""
-    database = root / "var/lib/dpkg"
-    made: list[str] = []
+def write_database(root: Path, packages: Sequence[Unpacked]) -> None:
+    """Write the database below `root` for `packages`."""
 
     def write(name: str, content: bytes, mode: int = 0o644) -> None:
-        path = database / name
-        path.write_bytes(content)
-        path.chmod(mode)
-        made.append(f"var/lib/dpkg/{name}")
+        inside.write(root, f"{_DATABASE}/{name}", content, mode)
 
-    for folder in ("", "info", "updates", "triggers", "alternatives", "parts"):
-        (database / folder).mkdir(parents=True, exist_ok=True)
-        (database / folder).chmod(0o755)
+    for folder in ("info", "updates", "triggers", "alternatives", "parts"):
+        inside.make_folder(root, f"{_DATABASE}/{folder}").chmod(0o755)
     triggers: dict[str, list[str]] = {"File": []}
     paragraphs = []
     for package in sorted(packages, key=lambda package: package.name):
@@ -41,7 +36,7 @@ def write_database(root: Path, packages: Sequence[Unpacked]) -> list[str]:
         for name, content in sorted(package.control.items()):
             if name != "control":
                 write(f"info/{label}.{name}", content, 0o755 if name in _SCRIPTS else 0o644)
-        write(f"info/{label}.list", os.fsencode("".join(f"{path}\n" for path in package.listed)))
+        write(f"info/{label}.list", _bytes("".join(f"{path}\n" for path in package.listed)))
         paragraphs.append(_paragraph(root, package))
         _collect_triggers(package, label, triggers)
     write("info/format", b"1\n")
@@ -50,7 +45,10 @@ def write_database(root: Path, packages: Sequence[Unpacked]) -> list[str]:
     write("diversions", b"")
     for name, lines in triggers.items():
         write(f"triggers/{name}", "".join(f"{line}\n" for line in lines).encode())
-    return made
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def database_name(package: Unpacked) -> str:
@@ -78,10 +76,10 @@ def _conffiles(content: bytes) -> list[bytes]:
 
 
 def _md5(root: Path, path: bytes) -> bytes:
-    file = root / os.fsdecode(path).lstrip("/")
-    if file.is_symlink() or not file.is_file():
+    content = inside.read(root, path.decode("utf-8", "surrogateescape"))
+    if content is None:
         return b"nonexistent"
-    return hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest().encode()
+    return hashlib.md5(content, usedforsecurity=False).hexdigest().encode()
 
 
 def _collect_triggers(package: Unpacked, label: str, triggers: dict[str, list[str]]) -> None:

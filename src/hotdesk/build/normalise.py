@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
+from hotdesk.build.inside import locate, make_folder, read, write
 from hotdesk.build.keystore import timeless
 from hotdesk.build.unpack import MTIME
 from hotdesk.engines.request import HOME, MOUNT_POINTS, PREFIX, USER, USER_ID
 from hotdesk.store import remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 _EMPTIED = ("dev", "proc", "run", "sys", "tmp", "var/tmp", "var/lib/dpkg/updates", "var/cache/fontconfig")
@@ -57,52 +59,56 @@ def normalise(root: Path) -> None:
             remove_tree(path)
         else:
             path.unlink(missing_ok=True)
-    machine_id = root / "etc/machine-id"
-    if machine_id.is_file():
-        machine_id.write_bytes(b"")
-    certificates = root / "etc/ssl/certs/java/cacerts"
-    if certificates.is_file():
-        certificates.write_bytes(timeless(certificates.read_bytes(), MTIME * 1000))
+    _rewrite(root, "etc/machine-id", lambda _: b"")
+    _rewrite(root, "etc/ssl/certs/java/cacerts", lambda store: timeless(store, MTIME * 1000))
     _add_desk(root)
     # After the desk's own line, which has no day either.
-    shadow = root / "etc/shadow"
-    if shadow.is_file():
-        lines = _DAY_FIELD.sub(rb"\g<1>:%d:" % _DAY, shadow.read_bytes())
-        shadow.write_bytes(lines)
+    _rewrite(root, "etc/shadow", lambda shadow: _DAY_FIELD.sub(rb"\g<1>:%d:" % _DAY, shadow))
+
+
+def _rewrite(root: Path, path: str, change: Callable[[bytes], bytes]) -> None:
+    content = read(root, path)
+    if content is not None:
+        write(root, path, change(content))
 
 
 def _leftovers(root: Path) -> Iterator[Path]:
     for folder in _EMPTIED:
-        if (root / folder).is_dir() and not (root / folder).is_symlink():
-            yield from (root / folder).iterdir()
+        yield from _below(root, folder, "*")
     for pattern in _REMOVED:
-        yield from root.glob(pattern)
-    for log in (root / "var/log").rglob("*"):
+        # What has no wildcard would be followed through links.
+        parts = pattern.split("/")
+        plain = next((index for index, part in enumerate(parts) if "*" in part), len(parts) - 1)
+        yield from _below(root, "/".join(parts[:plain]), "/".join(parts[plain:]))
+    for log in _below(root, "var/log", "**/*"):
         if log.is_file() and not log.is_symlink() and log.stat().st_size:
             yield log
-    yield from root.glob("usr/**/__pycache__")
+    yield from _below(root, "usr", "**/__pycache__")
+
+
+def _below(root: Path, folder: str, pattern: str) -> Iterator[Path]:
+    """What matches in the folder, unless it is a link; wildcards follow none."""
+    place = locate(root, folder)
+    if place.is_dir() and not place.is_symlink():
+        yield from place.glob(pattern)
 
 
 def _add_desk(root: Path) -> None:
     for folder in (*_folders(), HOME.strip("/"), PREFIX.strip("/")):
-        _make_folder(root / folder)
+        make_folder(root, folder)
     for name, line in {
         "passwd": f"{USER}:x:{USER_ID}:{USER_ID}::{HOME}:/bin/bash",
         "group": f"{USER}:x:{USER_ID}:",
         "shadow": f"{USER}:!:{_DAY}:0:99999:7:::",
         "gshadow": f"{USER}:!::",
     }.items():
-        _append_user(root / "etc" / name, line)
+        _rewrite(root, f"etc/{name}", partial(_with_user, line=line))
     for name, text in _FILES.items():
-        path = root / name
-        _make_folder(path.parent)
-        if path.is_symlink() or not path.exists():
-            path.unlink(missing_ok=True)
-            path.write_bytes(text.encode())
-            path.chmod(0o644)
-    zone = root / "usr/share/zoneinfo/Etc/UTC"
-    if zone.exists():
-        localtime = root / "etc/localtime"
+        make_folder(root, name.rpartition("/")[0])
+        if read(root, name) is None:
+            write(root, name, text.encode())
+    if os.path.lexists(locate(root, "usr/share/zoneinfo/Etc/UTC")):
+        localtime = locate(root, "etc/localtime")
         localtime.unlink(missing_ok=True)
         localtime.symlink_to("/usr/share/zoneinfo/Etc/UTC")
 
@@ -111,19 +117,11 @@ def _folders() -> Iterator[str]:
     return (point for point in MOUNT_POINTS if not point.startswith("etc/"))
 
 
-def _make_folder(path: Path) -> None:
-    if not path.is_dir():
-        _make_folder(path.parent)
-        path.mkdir()
-        path.chmod(0o755)  # whatever the umask
-
-
-def _append_user(path: Path, line: str) -> None:
-    if not path.is_file():
-        return
-    lines = path.read_bytes().splitlines()
-    if not any(known.startswith(f"{USER}:".encode()) for known in lines):
-        path.write_bytes(b"".join(known + b"\n" for known in (*lines, line.encode())))
+def _with_user(table: bytes, line: str) -> bytes:
+    lines = table.splitlines()
+    if any(known.startswith(f"{USER}:".encode()) for known in lines):
+        return table
+    return b"".join(known + b"\n" for known in (*lines, line.encode()))
 
 
 def settle_times(root: Path) -> None:

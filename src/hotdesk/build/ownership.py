@@ -12,6 +12,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hotdesk.build.inside import read, resolved
 from hotdesk.errors import StoreError
 from hotdesk.layers.debian import Ownership
 
@@ -69,7 +70,7 @@ def _apply(change: OwnerChange, root: Path, owners: dict[str, Ownership]) -> Non
     operands = [argument for argument in change.arguments if not argument.startswith("-")]
     reference = next((flag.partition("=")[2] for flag in flags if flag.startswith("--reference=")), "")
     if reference:
-        model = owners.get(_resolve(root, change.directory, reference))
+        model = owners.get(resolved(root, posixpath.join(change.directory, reference)))
         uid, gid = (model.uid, model.gid) if model else (None, None)
     elif operands:
         uid, gid = _parse_owner(operands.pop(0), root, group_only=change.command == "chgrp")
@@ -80,7 +81,7 @@ def _apply(change: OwnerChange, root: Path, owners: dict[str, Ownership]) -> Non
     recursive = any(flag == "--recursive" or (flag[1:2] != "-" and "R" in flag) for flag in flags)
     follow = not any(flag == "--no-dereference" or (flag[1:2] != "-" and "h" in flag) for flag in flags)
     for operand in operands:
-        path = _resolve(root, change.directory, operand, follow=follow)
+        path = resolved(root, posixpath.join(change.directory, operand), follow=follow)
         below = f"{path}/" if path else ""
         for known in [path, *(known for known in owners if recursive and known.startswith(below))]:
             if known in owners:
@@ -92,46 +93,35 @@ def _apply(change: OwnerChange, root: Path, owners: dict[str, Ownership]) -> Non
 
 def _apply_overrides(root: Path, owners: dict[str, Ownership]) -> None:
     """dpkg-statoverride changes owners by itself, and keeps a list of them."""
-    overrides = root / "var/lib/dpkg/statoverride"
-    for line in overrides.read_text().splitlines() if overrides.is_file() else ():
+    for line in _lines(root, "var/lib/dpkg/statoverride"):
         user, group, mode, path = line.split(" ", 3)
-        uid, gid = _number(user, root / "etc/passwd"), _number(group, root / "etc/group")
-        known = _resolve(root, "/", path)
+        uid, gid = _number(user, _lines(root, "etc/passwd")), _number(group, _lines(root, "etc/group"))
+        known = resolved(root, path)
         if known in owners:
             owners[known] = Ownership(uid or 0, gid or 0, int(mode, 8))
 
 
 def _parse_owner(text: str, root: Path, *, group_only: bool) -> tuple[int | None, int | None]:
     if group_only:
-        return None, _number(text, root / "etc/group")
+        return None, _number(text, _lines(root, "etc/group"))
     user, separator, group = text.partition(":" if ":" in text else ".")
-    uid = _number(user, root / "etc/passwd")
+    uid = _number(user, _lines(root, "etc/passwd"))
     if separator and not group:
-        return uid, _number(user, root / "etc/passwd", column=3)  # `user:` means the user's login group
-    return uid, _number(group, root / "etc/group") if group else None
+        return uid, _number(user, _lines(root, "etc/passwd"), 3)  # `user:` means the user's login group
+    return uid, _number(group, _lines(root, "etc/group")) if group else None
 
 
-def _number(name: str, table: Path, column: int = 2) -> int | None:
+def _lines(root: Path, path: str) -> list[str]:
+    return (read(root, path) or b"").decode("utf-8", "surrogateescape").splitlines()
+
+
+def _number(name: str, table: Sequence[str], column: int = 2) -> int | None:
     """The number of a user or group, or None where it has none: Debian's script failed there as well."""
-    for line in table.read_text().splitlines():
+    for line in table:
         fields = line.split(":")
         if fields[0] == name:
             return int(fields[column])
     return int(name) if name.isdigit() else None
-
-
-def _resolve(root: Path, directory: str, path: str, *, follow: bool = True, depth: int = 0) -> str:
-    """Where `path` leads inside the tree, links followed as the kernel does with `root` as its root."""
-    parts = posixpath.normpath(posixpath.join(directory, path)).strip("/").split("/")
-    resolved = ""
-    for index, part in enumerate(parts):
-        resolved = f"{resolved}/{part}" if resolved else part
-        last = index == len(parts) - 1
-        if (follow or not last) and depth < 40 and (root / resolved).is_symlink():
-            target = (root / resolved).readlink().as_posix()
-            onward = posixpath.join(target, *parts[index + 1 :])
-            return _resolve(root, f"/{resolved.rpartition('/')[0]}", onward, follow=follow, depth=depth + 1)
-    return "" if resolved == "." else resolved
 
 
 def write_ownership(owners: Mapping[str, Ownership], item: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from hotdesk.build.inside import locate
 from hotdesk.engines.bubblewrap import run_bwrap
 from hotdesk.errors import EngineError
 
@@ -61,8 +62,14 @@ def interpreters(tree: Path) -> list[str]:
 def install_bytecode(output: Path, tree: Path) -> None:
     """Move what `compile_standard_library` wrote to its place in `tree`."""
     for cache in sorted(output.rglob("__pycache__")):
-        target = tree / cache.relative_to(output)
-        cache.rename(target)
-        target.chmod(0o755)
-        for file in target.iterdir():
-            file.chmod(0o644)
+        files = [cache, *cache.iterdir()]
+        # The desk's own Python wrote them, and nobody vouches for it.
+        if odd := [file for file in files if file.is_symlink() or not (file is cache or file.is_file())]:
+            raise EngineError(
+                "the desk's Python could not compile its own modules",
+                why=f"it made {odd[0].relative_to(output)}, which is no plain file",
+                hint="report it to those who published its packages",
+            )
+        for file in files:
+            file.chmod(0o755 if file is cache else 0o644)
+        cache.rename(locate(tree, cache.relative_to(output).as_posix()))
