@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,3 +95,27 @@ def test_each_package_is_told_when_its_turn_comes(namespaces: None, tmp_path: Pa
     configure(tree, packages, tmp_path / "tools", told.append)
 
     assert told == [1, 1, 1]
+
+
+def test_links_in_the_tree_do_not_lead_the_host_out_of_it(namespaces: None, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("chown\n/\nnot a number\n")
+    tree = a_tree(tmp_path)
+    (tree / "usr/sbin/policy-rc.d").symlink_to(outside / "made")
+    (tree / "usr/sbin/update-ca-certificates").symlink_to(outside / "secret")
+    script = f"""#!/bin/sh
+        set -e
+        test ! -e /run/hotdesk/update-ca-certificates
+        rm /run/hotdesk/chown.log
+        ln -s {outside}/secret /run/hotdesk/chown.log
+        ln -s {outside} /kept
+        echo done > /reached
+        """
+    package = Unpacked("filler", {"control": CONTROL, "preinst": script.encode()}, ())
+
+    with suppress(ConfigureError):  # there is no dpkg in this tree
+        configure(tree, [package], tmp_path / "tools")
+
+    assert (tree / "reached").exists()
+    assert [path.name for path in outside.iterdir()] == ["secret"]

@@ -5,13 +5,14 @@ They see user 0, no network, empty `/run` and `/tmp`, and an environment in whic
 
 from __future__ import annotations
 
+import os
 import re
-import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
+from hotdesk.build.inside import locate, read, write
 from hotdesk.build.unpack import MTIME, control_fields
 from hotdesk.engines.bubblewrap import run_bwrap
 from hotdesk.engines.host import read_host
@@ -60,7 +61,8 @@ exec /bin/sh /run/hotdesk/update-ca-certificates "$@"
 # Bytecode is compiled afterwards, the same everywhere; Debian's scripts write their program's names to it.
 _PY_COMPILE = "import sys\nsys.stdin.read() if '-' in sys.argv[1:] else None\n"
 
-_POLICY = "#!/bin/sh\nexit 101\n"
+_POLICY = b"#!/bin/sh\nexit 101\n"
+_POLICY_PATH = "usr/sbin/policy-rc.d"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +82,8 @@ def configure(
     `tools` is a folder to be made and removed, on a file system from which programs may be run. `advance` is
     told how many more packages were begun with, from another thread.
     """
-    policy = tree / "usr/sbin/policy-rc.d"
-    if not policy.exists():
-        policy.write_text(_POLICY, encoding="ascii")
-        policy.chmod(0o755)
+    if not os.path.lexists(locate(tree, _POLICY_PATH)):
+        write(tree, _POLICY_PATH, _POLICY, 0o755)
     tools.mkdir()
     try:
         options = [*_options(tree), *_tools(tools, tree, packages)]
@@ -99,10 +99,10 @@ def configure(
             raise explain(output.strip())
         if result.returncode:
             raise _failure(output)
-        changes = _owner_changes((tools / "chown.log").read_text("utf-8", "surrogateescape"))
+        changes = _owner_changes((read(tools, "chown.log") or b"").decode("utf-8", "surrogateescape"))
     finally:
         remove_tree(tools)
-    policy.unlink(missing_ok=True)
+    locate(tree, _POLICY_PATH).unlink(missing_ok=True)
     return changes
 
 
@@ -111,12 +111,16 @@ def _following(status: Path, advance: Callable[[int], None]) -> Iterator[None]:
     """Tell what dpkg writes to the file `status` as it goes."""
     ended = Event()
 
+    # Opened before a script can put a link in its place.
+    reader = status.open("rb")
+
     def follow() -> None:
         told = 0
         last = False
         while not last:
             last = ended.wait(0.2)
-            begun = status.read_bytes().count(b"processing: configure: ")
+            reader.seek(0)
+            begun = reader.read().count(b"processing: configure: ")
             if begun > told:
                 advance(begun - told)
             told = begun
@@ -128,6 +132,7 @@ def _following(status: Path, advance: Callable[[int], None]) -> Iterator[None]:
     finally:
         ended.set()
         follower.join()
+        reader.close()
 
 
 def _options(tree: Path) -> list[str]:
@@ -153,12 +158,12 @@ def _tools(tools: Path, tree: Path, packages: Sequence[Unpacked]) -> list[str]:
         if "preinst" in package.control:
             _write_control(package, tools / "control" / package.name)
     options = ["--bind", str(tools), "/run/hotdesk"]
-    replaced = tree / "usr/sbin/update-ca-certificates"
-    if replaced.is_file():
-        shutil.copyfile(replaced, tools / replaced.name)
+    script = read(tree, "usr/sbin/update-ca-certificates")
+    if script is not None:
+        (tools / "update-ca-certificates").write_bytes(script)
         (tools / "certificates").write_text(_CERTIFICATES)
         (tools / "certificates").chmod(0o755)
-        options += ["--ro-bind", str(tools / "certificates"), f"/usr/sbin/{replaced.name}"]
+        options += ["--ro-bind", str(tools / "certificates"), "/usr/sbin/update-ca-certificates"]
     (tools / "py_compile.py").write_text(_PY_COMPILE)
     for path in sorted(tree.glob("usr/lib/python3.*/py_compile.py")):
         options += ["--ro-bind", str(tools / "py_compile.py"), f"/{path.relative_to(tree)}"]
