@@ -400,6 +400,22 @@ def test_a_file_that_does_not_belong_is_found(opened: Shelf, kind: str) -> None:
     assert "strange does not belong here" in problem
 
 
+def test_bytecode_of_a_damaged_wheel_may_be_compiled_from_the_damage(opened: Shelf) -> None:
+    (wheel,) = (opened.store.root / "items" / "wheel").iterdir()
+
+    def compiled(item: Path) -> None:
+        (item / "tree").mkdir()
+        write_contents(scan_tree(item / "tree"), item)
+        (item / "wheel").write_text(wheel.name)
+
+    bytecode = opened.store.make("bytecode", "compiled", compiled)
+    next(wheel.glob("tree/**/*.py")).write_text("corrupt")
+
+    verify(opened.store, repair=True)
+
+    assert not bytecode.exists()
+
+
 def test_damaged_bytecode_condemns_the_environment_that_shares_it(opened: Shelf) -> None:
     wheel = one(opened, f"items/wheel/*/{SITE}/one.py").parents[4]
 

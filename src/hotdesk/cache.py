@@ -218,9 +218,11 @@ def _remove_corrupt(store: Store, path: Path) -> bool:
 
 def _corrupt(store: Store, progress: Progress) -> Iterator[tuple[Path, str]]:
     downloads = _children(store.root / "downloads")
-    # Environments last: they are compared with wheels and bytecode.
-    kinds = sorted(_children(store.root / "items"), key=lambda kind: kind.name == "environment")
+    # What is made of something else comes after it.
+    order = {"bytecode": 1, "environment": 2}
+    kinds = sorted(_children(store.root / "items"), key=lambda kind: order.get(kind.name, 0))
     items = [item for kind in kinds for item in _children(kind)]
+    damaged: set[str] = set()
     with progress.task("verifying", len(downloads) + len(items)) as task:
         for path in downloads:
             with path.open("rb") as stream:
@@ -230,18 +232,26 @@ def _corrupt(store: Store, progress: Progress) -> Iterator[tuple[Path, str]]:
             task.advance(1)
         for item in items:
             try:
-                found = _differences(store, item)
+                found = _differences(store, item, damaged)
             except HotdeskError as error:
                 found = [error.what + (f" ({error.why})" if error.why else "")]
             except (OSError, ValueError, KeyError) as error:
                 found = [str(error)]
             if found:
+                damaged.add(item.name)
                 yield item, _summary(found)
             task.advance(1)
 
 
-def _differences(store: Store, item: Path) -> list[str]:
+def _differences(store: Store, item: Path, damaged: set[str]) -> list[str]:
+    """What is wrong with an item; `damaged` are those found so far, and wheels come before their bytecode."""
     match item.parent.name:
+        case "bytecode":
+            from hotdesk.build.environment import bytecode_source
+
+            # Perhaps it was compiled from what is damaged now: its own hashes would not tell.
+            if (wheel := bytecode_source(item)) in damaged:
+                return [f"it belongs to the damaged wheel {wheel}"]
         case "built":
             return [f"{wheel.name} is damaged" for wheel in item.iterdir() if not _is_sound_zip(wheel)]
         case "environment":
