@@ -401,7 +401,8 @@ def test_a_file_that_does_not_belong_is_found(opened: Shelf, kind: str) -> None:
 
 
 def test_bytecode_of_a_damaged_wheel_may_be_compiled_from_the_damage(opened: Shelf) -> None:
-    (wheel,) = (opened.store.root / "items" / "wheel").iterdir()
+    source = one(opened, f"items/wheel/*/{SITE}/one.py")
+    wheel = source.parents[4]
 
     def compiled(item: Path) -> None:
         (item / "tree").mkdir()
@@ -409,7 +410,7 @@ def test_bytecode_of_a_damaged_wheel_may_be_compiled_from_the_damage(opened: She
         (item / "wheel").write_text(wheel.name)
 
     bytecode = opened.store.make("bytecode", "compiled", compiled)
-    next(wheel.glob("tree/**/*.py")).write_text("corrupt")
+    flip(source)
 
     verify(opened.store, repair=True)
 
