@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from itertools import permutations
 from pathlib import Path
 
@@ -109,3 +110,48 @@ def test_a_link_does_not_take_the_place_of_a_directory(tree: SystemTree, tmp_pat
 
     with pytest.raises(UnsafeArchiveError):
         tree.unpack(write_deb(tmp_path / "b.deb", [link("./usr/place", "/etc")]), "b")
+
+
+@pytest.mark.parametrize("order", list(permutations(["one", "two"])))
+def test_where_both_replace_each_other_the_order_does_not_decide(
+    tree: SystemTree, tmp_path: Path, order: tuple[str, ...]
+) -> None:
+    replaces = {"one": "two", "two": "one"}
+    for name in order:
+        file = member("./usr/shared", name.encode())
+        tree.unpack(write_deb(tmp_path / f"{name}.deb", [file], name=name, replaces=replaces[name]), name)
+    tree.finish()
+
+    assert (Path(tree.root) / "usr/shared").read_bytes() == b"one"
+
+
+@pytest.mark.parametrize(("limit", "works"), [("<< 2", True), ("<< 1", False), ("<= 1", True)])
+def test_what_replaces_other_versions_of_a_package_does_not_replace_this_one(
+    tree: SystemTree, tmp_path: Path, limit: str, works: bool
+) -> None:
+    old = write_deb(tmp_path / "old.deb", [member("./usr/shared", b"old")], name="old", version="1")
+    new = write_deb(
+        tmp_path / "new.deb", [member("./usr/shared", b"new")], name="new", replaces=f"old ({limit})"
+    )
+    for name, deb in (("new", new), ("old", old)):
+        tree.unpack(deb, name)
+
+    with nullcontext() if works else pytest.raises(ConfigureError, match="`new` and `old`"):
+        tree.finish()
+
+
+def test_a_relation_that_cannot_be_read_is_an_error(tree: SystemTree, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        deb = write_deb(tmp_path / f"{name}.deb", [member("./usr/x", b"x")], name=name, replaces="(((")
+        if name == "one":
+            tree.unpack(deb, name)
+
+    with pytest.raises(UnsafeArchiveError, match="`two`"):
+        tree.unpack(deb, name)
+
+
+def test_a_folder_too_deep_to_walk_is_refused(tree: SystemTree, tmp_path: Path) -> None:
+    deb = write_deb(tmp_path / "a.deb", [member("./" + "a/" * 1100 + "b", b"x")])
+
+    with pytest.raises(UnsafeArchiveError, match="128 folders"):
+        tree.unpack(deb, "a")

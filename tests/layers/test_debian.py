@@ -3,6 +3,7 @@ from __future__ import annotations
 import lzma
 import tarfile
 import tempfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -148,7 +149,7 @@ def test_a_control_part_with_a_path_or_a_link_is_refused(tmp_path: Path) -> None
 
 def test_a_bomb_in_the_control_part_is_refused_before_it_is_read(tmp_path: Path) -> None:
     info = tarfile.TarInfo("./bomb")
-    info.size = 1 << 35
+    info.size = 1 << 25
     deb = tmp_path / "bomb.deb"
     deb.write_bytes(ar([VERSION, ("control.tar.xz", lzma.compress(info.tobuf(tarfile.GNU_FORMAT))), DATA]))
 
@@ -156,13 +157,24 @@ def test_a_bomb_in_the_control_part_is_refused_before_it_is_read(tmp_path: Path)
         read(deb)
 
 
-def test_an_absurd_size_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_a_part_of_this_size_cannot_hold_is_refused_before_it_is_read(tmp_path: Path) -> None:
     info = tarfile.TarInfo("./bomb")
-    info.size = 1 << 60
+    info.size = 2 << 30
     deb = tmp_path / "bomb.deb"
     deb.write_bytes(ar([VERSION, CONTROL, ("data.tar.xz", lzma.compress(info.tobuf(tarfile.GNU_FORMAT)))]))
 
-    with pytest.raises(UnsafeArchiveError, match="absurd"):
+    with pytest.raises(UnsafeArchiveError, match="bomb"):
+        read(deb)
+
+
+def test_a_part_that_never_ends_is_refused_while_it_streams(tmp_path: Path) -> None:
+    packer = zlib.compressobj(wbits=31)
+    start = packer.compress(tar([])) + packer.flush(zlib.Z_FULL_FLUSH)
+    mebibyte = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
+    deb = tmp_path / "bomb.deb"
+    deb.write_bytes(ar([VERSION, CONTROL, ("data.tar.gz", start + 1100 * mebibyte)]))
+
+    with pytest.raises(UnsafeArchiveError, match="bomb"):
         read(deb)
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from hotdesk.errors import ResolveError
 from hotdesk.indexes.debian_release import PackagesFile
+from hotdesk.layers.debian_relations import Relation
 from hotdesk.lock import Artifact
-from hotdesk.resolve.debian_relations import Relation
 from hotdesk.resolve.debian_universe import Universe
 
 if TYPE_CHECKING:

@@ -1,17 +1,18 @@
 """Packages unpacked into one tree, several at once, with a result that does not depend on their timing.
 
 Where two packages hold the same path, the one that declares `Replaces` for the other has it, as in dpkg;
-where neither does, unpacking fails, as in dpkg.
+where neither does, unpacking fails, as in dpkg. Where both do, dpkg lets the later have it, and here it is
+the first by name.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from hotdesk.build.ownership import disk_mode
 from hotdesk.errors import ConfigureError, UnsafeArchiveError
 from hotdesk.layers.debian import MERGED, Deb, Member, Ownership, open_deb
 
@@ -49,11 +50,10 @@ class SystemTree:
     def __init__(self, root: Path) -> None:
         self.root = os.fspath(root)
         self.ownership: dict[str, Ownership] = {}
-        self.sha256: dict[str, str] = {}
         self._lock = threading.Lock()
         self._claims: dict[str, _Claim] = {}
         self._directories = {""}
-        self._replaces: dict[str, frozenset[str]] = {}
+        self._controls: dict[str, dict[str, str]] = {}
         self._linked: list[tuple[str, str]] = []
         for top in MERGED:
             self._make_directories(f"usr/{top}")
@@ -69,14 +69,14 @@ class SystemTree:
         """
         with open_deb(deb, name) as archive:
             with self._lock:
-                self._replaces[name] = replaced_names(archive.control["control"])
+                self._controls[name] = control_fields(archive.control["control"])
             listed = ["/.", *self._members(archive)]
         return Unpacked(name, dict(archive.control), tuple(listed))
 
     def finish(self) -> None:
         """Check what could only be seen once all was there; give every path its owner."""
         for path, claim in self._claims.items():
-            unsettled = [rival for rival in claim.rivals if rival not in self._replaces[claim.package]]
+            unsettled = [rival for rival in claim.rivals if not self._replaces(claim.package, rival)]
             if unsettled:
                 rivals = " and ".join(f"`{name}`" for name in sorted({claim.package, *unsettled}))
                 raise ConfigureError(
@@ -114,7 +114,7 @@ class SystemTree:
         # Packages agree on their shared directories; if ever they do not, the first name decides.
         if claim is None or package < claim.package:
             self._claims[member.path] = _Claim(package, member)
-            os.chmod(f"{self.root}/{member.path}", _mode_on_disk(member))
+            os.chmod(f"{self.root}/{member.path}", disk_mode(member.owner, directory=True))
 
     def _make_directories(self, path: str) -> None:
         if path in self._directories:
@@ -137,14 +137,30 @@ class SystemTree:
             self._make_directories(path.rpartition("/")[0])
             self._claims[path] = _Claim(package, member)
             return True
-        if package not in self._replaces[claim.package] and (
-            claim.package in self._replaces[package] or package < claim.package
-        ):
+        mine, theirs = self._replaces(package, claim.package), self._replaces(claim.package, package)
+        if mine if mine != theirs else package < claim.package:
             self._claims[path] = _Claim(package, member, [*claim.rivals, claim.package])
             os.unlink(f"{self.root}/{path}")
             return True
         claim.rivals.append(package)
         return False
+
+    def _replaces(self, package: str, other: str) -> bool:
+        """Whether `package` may have what `other` holds; a limit on the version counts, as in dpkg."""
+        from hotdesk.layers.debian_relations import parse_relations
+
+        try:
+            replaced = parse_relations(self._controls[package].get("replaces", ""))
+            return any(
+                relation.name == other and relation.accepts(self._controls[other].get("version", ""))
+                for alternatives in replaced
+                for relation in alternatives
+            )
+        except ValueError as error:
+            raise UnsafeArchiveError(
+                f"`{package}` cannot be unpacked",
+                why=f"its control file has what no Debian tool accepts: {error}",
+            ) from None
 
     def _file(self, package: str, member: Member, content: Iterator[bytes]) -> None:
         full = f"{self.root}/{member.path}"
@@ -153,20 +169,15 @@ class SystemTree:
                 return
             # Opened under the lock: whoever takes the path later unlinks this very file.
             descriptor = os.open(full, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        digest = hashlib.sha256()
         try:
             for piece in content:
-                digest.update(piece)
                 view = memoryview(piece)
                 while view:
                     view = view[os.write(descriptor, view) :]
-            os.fchmod(descriptor, _mode_on_disk(member))
+            os.fchmod(descriptor, disk_mode(member.owner, directory=False))
             os.utime(descriptor, (MTIME, MTIME))
         finally:
             os.close(descriptor)
-        with self._lock:
-            if self._claims[member.path].package == package:
-                self.sha256[member.path] = digest.hexdigest()
 
     def _link(self, package: str, member: Member) -> None:
         if member.path in MERGED:
@@ -174,15 +185,12 @@ class SystemTree:
         with self._lock:
             if not self._take(package, member):
                 return
-            self.sha256.pop(member.path, None)
             full = f"{self.root}/{member.path}"
             if member.kind == "link":
                 os.symlink(member.target, full)
                 return
             self._linked.append((package, member.target))
             os.link(f"{self.root}/{member.target}", full, follow_symlinks=False)
-            if member.target in self.sha256:
-                self.sha256[member.path] = self.sha256[member.target]
 
     def _clash(self, package: str, path: str) -> UnsafeArchiveError:
         return UnsafeArchiveError(
@@ -190,12 +198,6 @@ class SystemTree:
             why=f"/{path} is a directory in one package and a file or a link in another",
             hint="remove one of them from `debian` in `hotdesk.toml`",
         )
-
-
-def replaced_names(control: bytes) -> frozenset[str]:
-    """The names in `Replaces`; their versions only matter for upgrades, and here nothing is ever upgraded."""
-    value = control_fields(control).get("replaces", "")
-    return frozenset(part.split("(")[0].split(":")[0].strip() for part in value.split(","))
 
 
 def control_fields(control: bytes) -> dict[str, str]:
@@ -210,8 +212,3 @@ def control_fields(control: bytes) -> dict[str, str]:
             name = name.lower()
             fields[name] = value.strip()
     return fields
-
-
-def _mode_on_disk(member: Member) -> int:
-    # The owner can always read and remove; the kernel must never see setuid, setgid or sticky.
-    return member.owner.mode & 0o777 | (0o700 if member.kind == "directory" else 0o600)

@@ -72,21 +72,27 @@ def scan_tree(tree: Path) -> Contents:
     return Contents.of(_scan(tree))
 
 
-def _scan(tree: Path, below: str = "") -> Iterator[Written]:
-    with os.scandir(tree / below) as listing:
-        found = list(listing)
-    for entry in found:
-        path = f"{below}/{entry.name}" if below else entry.name
-        mode = stat.S_IMODE(entry.stat(follow_symlinks=False).st_mode)
-        if entry.is_symlink():
-            yield Written(path, mode, 0, f"link:{Path(entry.path).readlink()}")
-        elif entry.is_dir(follow_symlinks=False):
-            yield Written(path, mode, 0, "directory")
-            yield from _scan(tree, path)
-        else:
-            with Path(entry.path).open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256")
-            yield Written(path, mode, entry.stat().st_size, f"sha256:{digest.hexdigest()}")
+def _scan(tree: Path) -> Iterator[Written]:
+    pending = [""]
+    while pending:
+        below = pending.pop()
+        with os.scandir(tree / below) as listing:
+            for entry in listing:
+                path = f"{below}/{entry.name}" if below else entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append(path)
+                yield _found(entry, path)
+
+
+def _found(entry: os.DirEntry[str], path: str) -> Written:
+    mode = stat.S_IMODE(entry.stat(follow_symlinks=False).st_mode)
+    if entry.is_symlink():
+        return Written(path, mode, 0, f"link:{Path(entry.path).readlink()}")
+    if entry.is_dir(follow_symlinks=False):
+        return Written(path, mode, 0, "directory")
+    with Path(entry.path).open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+    return Written(path, mode, entry.stat().st_size, f"sha256:{digest.hexdigest()}")
 
 
 def _words(entry: Written) -> str:

@@ -28,7 +28,8 @@ _BLOCK = 512
 _MAX_CONTROL = 16 << 20
 _MAX_NAME = 4096
 _MAX_MEMBERS = 1_000_000
-_MAX_DATA = 64 << 30
+_SURELY_NO_BOMB = 1 << 30
+_MOST_IT_INFLATES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +148,9 @@ def open_deb(path: Path, name: str = "") -> Iterator[Deb]:
         for member, size in archive:
             base = member.removesuffix("/")
             if base.startswith("control.tar") and control is None:
-                control = _read_control(_Tar(_decompressed(file, size, base, name), name))
+                control = _read_control(_Tar(_decompressed(file, size, base, name), name, size))
             elif base.startswith("data.tar") and control is not None:
-                yield Deb(name, control, _Tar(_decompressed(file, size, base, name), name))
+                yield Deb(name, control, _Tar(_decompressed(file, size, base, name), name, size))
                 return
             elif not base.startswith("_"):  # deb(5): a name with an underscore is to be skipped
                 raise _unsafe(name, f"its part {base!r} comes where it must not")
@@ -290,8 +291,9 @@ def _decompressed(file: IO[bytes], size: int, member: str, name: str) -> Iterato
 class _Tar:
     """A tar archive as dpkg accepts it (ustar and GNU's long names), read forward only."""
 
-    def __init__(self, chunks: Iterator[bytes], name: str) -> None:
+    def __init__(self, chunks: Iterator[bytes], name: str, packed: int) -> None:
         self.name = name
+        self._most = max(_SURELY_NO_BOMB, packed * _MOST_IT_INFLATES)
         self._chunks = chunks
         self._buffer = memoryview(b"")
         self._read = 0
@@ -327,9 +329,11 @@ class _Tar:
             if header.type not in (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK):
                 break
             long[header.type] = self._long_name(header.size)
+        if header.size > self._most:
+            raise self._bomb(header.size)
         header.name = long.get(tarfile.GNUTYPE_LONGNAME, header.name)
         header.linkname = long.get(tarfile.GNUTYPE_LONGLINK, header.linkname)
-        if not 0 <= header.size <= _MAX_DATA or header.uid < 0 or header.gid < 0 or header.mode < 0:
+        if header.size < 0 or header.uid < 0 or header.gid < 0 or header.mode < 0:
             raise _unsafe(self.name, f"{header.name!r} has an absurd size, owner or mode")
         return header
 
@@ -370,8 +374,11 @@ class _Tar:
 
     def _count(self, size: int) -> None:
         self._read += size
-        if self._read > _MAX_DATA:
-            raise _unsafe(self.name, "it unpacks to an absurd size")
+        if self._read > self._most:
+            raise self._bomb(self._read)
+
+    def _bomb(self, size: int) -> UnsafeArchiveError:
+        return _unsafe(self.name, f"it unpacks to {size} bytes or more: this is a bomb")
 
 
 def _unsafe(name: str, why: str) -> UnsafeArchiveError:

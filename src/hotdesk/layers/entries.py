@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
+_DEEPEST = 128
 _NEVER_IN_A_NAME = re.compile(r"[\x00-\x1f\x7f\\]")
 
 
@@ -75,12 +76,18 @@ class Written:
 def safe_path(name: str, archive: str) -> str:
     """`name` as a normal relative path, or `UnsafeArchiveError` where it could leave the tree.
 
-    Refused: absolute paths, `..`, backslashes, NUL and other control characters, an empty name.
+    Refused: absolute paths, `..`, backslashes, NUL and other control characters, an empty name,
+    and one so deep that walking there would fail.
     """
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if not parts or name.startswith("/") or ".." in parts or _NEVER_IN_A_NAME.search(name):
         raise UnsafeArchiveError(
             f"`{archive}` holds a member that would land outside its tree: {name!r}",
+            hint="do not use this file; report it to those who published it",
+        )
+    if len(parts) > _DEEPEST:
+        raise UnsafeArchiveError(
+            f"`{archive}` holds a member in more than {_DEEPEST} folders, one in another: {name[:80]!r}…",
             hint="do not use this file; report it to those who published it",
         )
     return "/".join(parts)

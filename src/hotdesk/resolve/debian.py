@@ -24,8 +24,8 @@ from hotdesk.errors import ResolveError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from hotdesk.layers.debian_relations import Alternatives, Relation
     from hotdesk.lock import DebianPackage
-    from hotdesk.resolve.debian_relations import Alternatives, Relation
     from hotdesk.resolve.debian_universe import Candidate, Universe
 
 _REQUEST = re.compile(r"(?P<name>[a-z0-9][a-z0-9+.-]*)(?:=(?P<version>[A-Za-z0-9.+~:-]+))?")

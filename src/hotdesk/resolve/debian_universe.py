@@ -13,13 +13,13 @@ from functools import cmp_to_key
 from typing import TYPE_CHECKING
 
 from hotdesk.errors import ResolveError
-from hotdesk.lock import Artifact, DebianPackage
-from hotdesk.resolve.debian_relations import (
+from hotdesk.layers.debian_relations import (
     Alternatives,
     Relation,
     compare_versions,
     parse_relations,
 )
+from hotdesk.lock import Artifact, DebianPackage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
