@@ -103,12 +103,26 @@ def test_what_the_lock_does_not_hold_is_refused_with_what_it_holds(
         ("pool/main/u", "https://host/u"),
         ('"a', '"A'),
         ("a" * 64, "a" * 63),
+        ('"name": "unzip"', '"name": "../../../../home/owned"'),
+        ('"name": "unzip"', '"name": "unzip; reboot"'),
+        ('"name": "unzip"', '"name": ""'),
+        ('"version": "1.0", "architecture"', '"version": "1.0\\n", "architecture"'),
+        ('"architecture": "amd64"', '"architecture": "../amd64"'),
+        ('"archive": "debian"', '"archive": "debian/../.."'),
+        ('"name": "six"', '"name": "../six"'),
+        ('"name": "six"', '"name": "Six"'),
+        ('"version": "1.0", "file": "six', '"version": "../1.0", "file": "six'),
+        ('"name": "wheel"', '"name": "-r /etc/passwd"'),
+        ('"python": "3.13"', '"python": "3.13/../../.."'),
+        ("20260101T000000Z", "20260231T000000Z"),
+        ("20260101T000000Z", "../x"),
     ],
 )
 def test_a_lock_that_names_files_elsewhere_or_no_real_hash_is_refused(
     tmp_path: Path, old: str, new: str
 ) -> None:
-    text = format_lock(lock_of(wheel("six")))
+    requires = (Artifact("pypi", "wheel", "wheel-1-py3-none-any.whl", 5, "d" * 64),)
+    text = format_lock(lock_of(wheel("six", build=Build(requires, "six-1.whl", "c" * 64))))
     assert old in text
     (tmp_path / "hotdesk.lock").write_text(text.replace(old, new))
 
@@ -126,6 +140,14 @@ def test_what_is_no_lock_is_refused_with_a_cure(tmp_path: Path, text: str) -> No
         read_lock(tmp_path / "hotdesk.lock")
 
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["../six", "Six", "six; reboot"])
+def test_no_lock_is_written_that_could_not_be_read(tmp_path: Path, name: str) -> None:
+    with pytest.raises(LockError, match="cannot be locked"):
+        write_lock(lock_of(wheel(name)), tmp_path / "hotdesk.lock")
+
+    assert not list(tmp_path.iterdir())
 
 
 def test_parsing_is_the_inverse_of_formatting_for_every_lock() -> None:

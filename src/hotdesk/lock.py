@@ -9,6 +9,7 @@ import json
 import os
 import re
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from hotdesk.errors import LockError
@@ -19,6 +20,19 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 LOCK_NAME = "hotdesk.lock"
+
+# Much of a lock becomes a path on the host or a word of a shell script, so none of it is free text.
+_PYTHON = re.compile(r"[0-9]+\.[0-9]+")
+_SNAPSHOT = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})Z")
+_ARCHIVE = re.compile(r"[a-z0-9][a-z0-9.-]*")
+_DEBIAN_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]*")
+_DEBIAN_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~:-]*")
+_ARCHITECTURE = re.compile(r"[a-z0-9][a-z0-9-]*")
+_PYPI_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_PYPI_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_-]*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*")
+_POOL_PATH = re.compile(r"pool/[A-Za-z0-9._+~:%/-]+\.deb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,8 +203,17 @@ def _unreadable(path: Path, error: Exception) -> LockError:
 
 
 def write_lock(lock: Lock, path: Path) -> None:
-    """Replace the lock at `path`."""
-    write_file(path, format_lock(lock))
+    """Replace the lock at `path`; `LockError` for one that could not be read again."""
+    text = format_lock(lock)
+    try:
+        parse_lock(text)
+    except ValueError as error:
+        raise LockError(
+            "what was resolved cannot be locked",
+            why=str(error),
+            hint="take the package off `hotdesk.toml`, and report it to those who published it",
+        ) from None
+    write_file(path, text)
 
 
 def write_file(path: Path, text: str) -> None:
@@ -294,7 +317,10 @@ def _python_to_json(package: PythonPackage) -> dict[str, object]:
 
 
 def parse_lock(text: str) -> Lock:
-    """The lock in `text`; a file name that is a path or a malformed hash is refused, not trusted."""
+    """The lock in `text`; a name that is a path or a malformed hash is refused, not trusted.
+
+    ValueError, KeyError, TypeError or AttributeError where it is not what `format_lock` writes.
+    """
     data: dict[str, Any] = json.loads(text)
     if data.get("hotdesk-lock") != FORMAT:
         raise LockError(
@@ -304,7 +330,7 @@ def parse_lock(text: str) -> Lock:
     inputs = data["inputs"]
     return Lock(
         inputs=Inputs(
-            python=inputs["python"],
+            python=_matching(_PYTHON, inputs["python"], "a version of Python"),
             base=inputs["base"],
             platforms=tuple(inputs["platforms"]),
             pypi=tuple(inputs["pypi"]),
@@ -314,7 +340,7 @@ def parse_lock(text: str) -> Lock:
                 for name, variant in inputs["variants"].items()
             },
         ),
-        snapshot=data["snapshot"],
+        snapshot=_snapshot(data["snapshot"]),
         platforms={
             name: PlatformLock(
                 debian=tuple(debian_from_json(row) for row in platform["debian"]),
@@ -328,10 +354,10 @@ def parse_lock(text: str) -> Lock:
 
 def debian_from_json(row: dict[str, Any]) -> DebianPackage:
     return DebianPackage(
-        name=row["name"],
-        version=row["version"],
-        architecture=row["architecture"],
-        artifact=_artifact("debian", row["archive"], row),
+        name=_matching(_DEBIAN_NAME, row["name"], "the name of a Debian package"),
+        version=_matching(_DEBIAN_VERSION, row["version"], "the version of a Debian package"),
+        architecture=_matching(_ARCHITECTURE, row["architecture"], "one of Debian's architectures"),
+        artifact=_artifact("debian", _matching(_ARCHIVE, row["archive"], "a Debian archive"), row),
         variants=tuple(row["variants"]),
     )
 
@@ -339,13 +365,13 @@ def debian_from_json(row: dict[str, Any]) -> DebianPackage:
 def _python_from_json(row: dict[str, Any]) -> PythonPackage:
     build = row.get("build")
     return PythonPackage(
-        name=row["name"],
-        version=row["version"],
+        name=_pypi_name(row["name"]),
+        version=_matching(_PYPI_VERSION, row["version"], "the version of a Python package"),
         artifact=_artifact("pypi", row["name"], row),
         variants=tuple(row["variants"]),
         layer=int(row["layer"]),
         build=Build(
-            requires=tuple(_artifact("pypi", item["name"], item) for item in build["requires"]),
+            requires=tuple(_artifact("pypi", _pypi_name(item["name"]), item) for item in build["requires"]),
             wheel=_file_name(build["wheel"]),
             sha256=_sha256(build["sha256"]),
         )
@@ -361,19 +387,34 @@ def _artifact(kind: Literal["pypi", "debian"], project: str, row: dict[str, Any]
     )
 
 
-def _sha256(value: str) -> str:
-    if not re.fullmatch(r"[0-9a-f]{64}", value):
-        raise ValueError(f"{value!r} is not a SHA-256")
+def _matching(pattern: re.Pattern[str], value: str, what: str) -> str:
+    if not pattern.fullmatch(value):
+        raise ValueError(f"{value!r} is not {what}")
     return value
+
+
+def _pypi_name(value: str) -> str:
+    return _matching(_PYPI_NAME, value, "the normalized name of a Python package")
+
+
+def _snapshot(value: str) -> str:
+    found = _SNAPSHOT.fullmatch(value)
+    if not found:
+        raise ValueError(f"{value!r} is not a time as `YYYYMMDDTHHMMSSZ`")
+    year, month, day, hour, minute, second = map(int, found.groups())
+    datetime(year, month, day, hour, minute, second)
+    return value
+
+
+def _sha256(value: str) -> str:
+    return _matching(_SHA256, value, "a SHA-256")
 
 
 def _file_name(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+!-]*", value):
-        raise ValueError(f"{value!r} is not a plain file name")
-    return value
+    return _matching(_FILE_NAME, value, "a plain file name")
 
 
 def _pool_path(value: str) -> str:
-    if not re.fullmatch(r"pool/[A-Za-z0-9._+~:%/-]+\.deb", value) or ".." in value.split("/"):
-        raise ValueError(f"{value!r} is not a path in a Debian pool")
-    return value
+    if ".." in value.split("/"):
+        raise ValueError(f"{value!r} leads out of a Debian pool")
+    return _matching(_POOL_PATH, value, "a path in a Debian pool")
