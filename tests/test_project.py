@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -148,3 +149,16 @@ def test_the_variants_of_a_template_hold_the_same_version_of_what_they_share(nam
 def test_a_template_that_does_not_exist_is_named_with_the_nearest_one() -> None:
     with pytest.raises(UsageError, match="did you mean `sdcnd-term1`"):
         read_template("sdcnd")
+
+
+def test_a_lock_that_was_edited_into_another_order_is_stale_and_says_so(tmp_path: Path) -> None:
+    folder = a_project(tmp_path, locked=SPEC)
+    project = find_project(folder)
+    lock = read_lock(project.lock_path)
+    wanted = replace(lock.inputs, pypi=("a", "b"))
+    write_lock(replace(lock, inputs=replace(lock.inputs, pypi=("b", "a"))), project.lock_path)
+    edited = replace(project, spec=replace(project.spec, pypi=wanted.pypi))
+
+    with pytest.raises(LockStaleError) as caught:
+        edited.read_fresh_lock()
+    assert "another order" in caught.value.why

@@ -38,7 +38,8 @@ class Project:
     def read_fresh_lock(self) -> Lock:
         """The lock; `LockStaleError` saying what changed where it does not match the spec."""
         lock = read_lock(self.lock_path)
-        if changed := explain_stale(lock, self.spec):
+        changed = explain_stale(lock, self.spec)
+        if changed is not None:
             raise LockStaleError(
                 f"`{LOCK_NAME}` does not match `{SPEC_NAME}`", why=changed, hint="run `hotdesk lock`"
             )

@@ -166,7 +166,7 @@ def explain_stale(lock: Lock, spec: Spec) -> str | None:
         for number, key in enumerate(("pypi", "debian")):
             where = f"[variants.{name}] {key}"
             changes += _list_changes(where, old.variants[name][number], new.variants[name][number])
-    return "; ".join(changes)
+    return "; ".join(changes) or "the same is there in another order"
 
 
 def _list_changes(where: str, old: tuple[str, ...], new: tuple[str, ...]) -> Iterator[str]:
