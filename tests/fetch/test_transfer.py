@@ -191,6 +191,15 @@ def test_a_download_begun_at_one_address_goes_on_at_the_next(web: Web, fetch: Fe
     assert web.starts("b") == [100_000]
 
 
+def test_a_good_address_is_not_blamed_for_the_beginning_that_another_sent(web: Web, fetch: Fetch) -> None:
+    rubbish = bytes(len(CONTENT))
+    bad = web.serve("bad", rubbish, breaks_off(100_000), answer(404))
+    good = web.serve("good", CONTENT)
+
+    assert fetch(bad, good) == CONTENT
+    assert web.starts("good") == [100_000, 0]
+
+
 def test_wrong_content_is_never_kept(web: Web, store: Store, fetch: Fetch) -> None:
     url = web.serve("a", bytes(len(CONTENT)))
 

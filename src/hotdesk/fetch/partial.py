@@ -56,7 +56,6 @@ class Partial:
         self._handle = -1
         self._hash = hashlib.sha256()
         self.position = 0
-        self.resumed = False
 
     def __enter__(self) -> Self:
         with writing(self._root, self._artifact.size):
@@ -79,7 +78,6 @@ class Partial:
         while chunk := os.read(self._handle, _CHUNK):
             self._hash.update(chunk)
             self.position += len(chunk)
-        self.resumed = self.position > 0
 
     @property
     def missing(self) -> int:
@@ -103,7 +101,6 @@ class Partial:
         os.lseek(self._handle, 0, os.SEEK_SET)
         self._hash = hashlib.sha256()
         self.position = 0
-        self.resumed = False
 
     def finish(self) -> Path:
         """Move the file to its place; where its hash is wrong, forget it and raise `HashMismatchError`."""

@@ -166,7 +166,7 @@ class Transfer:
     def _from(self, url: str, partial: Partial, retry: Retry) -> Path:
         """The file from this address; `FetchError` where it cannot be had from there."""
         while True:
-            resumed = partial.resumed
+            resumed = partial.position > 0
             try:
                 self._receive_with_retries(url, partial, retry)
                 return partial.finish()
@@ -174,7 +174,7 @@ class Transfer:
                 partial.restart()
                 if not resumed:
                     raise _at(error, url) from None
-                # Perhaps what was there from before was wrong; this address may still be right.
+                # Perhaps what was there from before, or from another address, was wrong, and this one is right.
 
     def _receive_with_retries(self, url: str, partial: Partial, retry: Retry) -> None:
         import httpx2
