@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import os
 import stat
+import tracemalloc
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -215,7 +216,7 @@ def test_the_deflate_stream_of_the_wheel_can_be_had(path: Path) -> None:
 
 def test_zip64_and_data_descriptors_are_read(path: Path, tmp_path: Path) -> None:
     plain = write_wheel(path, {"a": b"content"})
-    streamed = tmp_path / "streamed.whl"
+    streamed = tmp_path / "odd-1.0-1-py3-none-any.whl"
 
     class Pipe:
         def __init__(self, file: object) -> None:
@@ -269,6 +270,45 @@ def test_a_record_that_lies_is_refused(path: Path, change: object, says: str) ->
 )  # fmt: skip
 def test_a_member_that_would_land_elsewhere_is_refused(path: Path, name: str) -> None:
     refusal(write_wheel(path, {name: b"evil"}))
+
+
+@pytest.mark.parametrize("name", ["WHEEL", "RECORD", "entry_points.txt"])
+def test_metadata_too_large_to_be_any_are_refused_before_they_are_read(path: Path, name: str) -> None:
+    huge = bytes(33 << 20)
+    if name == "RECORD":
+        wheel = write_wheel(path, {}, record=lambda record: record + huge.decode())
+    else:
+        wheel = write_wheel(path, {f"{INFO}/{name}": huge})
+
+    tracemalloc.start()
+    message = refusal(wheel)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert "no metadata" in message
+    assert peak < 8 << 20
+
+
+@pytest.mark.parametrize(
+    ("name", "fits"),
+    [
+        ("odd-1.0-py3-none-any.whl", True),
+        ("Odd-1.0.0-py3-none-any.whl", True),
+        ("odd-1.0-7-py3-none-any.whl", True),
+        ("even-1.0-py3-none-any.whl", False),
+        ("odd-1.1-py3-none-any.whl", False),
+        ("odd-1.0+local-py3-none-any.whl", False),
+    ],
+)
+def test_a_wheel_of_another_project_or_version_than_its_name_says_is_refused(
+    path: Path, tmp_path: Path, name: str, fits: bool
+) -> None:
+    renamed = write_wheel(path, {"a.py": b""}).rename(tmp_path / name)
+
+    if fits:
+        assert list(wheel_entries(renamed, "3.13"))
+    else:
+        assert "'odd-1.0'" in refusal(renamed)
 
 
 def test_links_and_special_files_are_refused(path: Path) -> None:

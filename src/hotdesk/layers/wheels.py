@@ -82,6 +82,7 @@ class _Wheel:
         self.site = site_packages(python)
         self.members = {member.name: member for member in archive.files}
         self.dist_info = self._find_dist_info()
+        self._check_dist_info()
         self.data = f"{self.dist_info.removesuffix('.dist-info')}.data"
         root_is_purelib(self._metadata("WHEEL"), self.label)  # both roots are one folder in a venv
         self.record = parse_record(self._metadata("RECORD"), self.label)
@@ -110,6 +111,13 @@ class _Wheel:
         if len(found) != 1:
             raise bad_wheel(self.label, f"it has {len(found)} .dist-info folders with a WHEEL file, not one")
         return found.pop()
+
+    def _check_dist_info(self) -> None:
+        """It is of the project and version that the file name promises, which is what was locked."""
+        promised = "-".join(self.label.split("-")[:2])
+        found = self.dist_info.removesuffix(".dist-info")
+        if found != promised and self.label.endswith(".whl") and _identity(found) != _identity(promised):
+            raise bad_wheel(self.label, f"its metadata are those of {found!r}")
 
     def _metadata(self, name: str) -> str:
         member = self.members.get(f"{self.dist_info}/{name}")
@@ -242,6 +250,14 @@ class _Wheel:
         recorded = Recorded("sha256", hashlib.sha256(content).digest(), len(content))
         self.rows.append((self._relative(path), recorded.stated, str(len(content))))
         return file
+
+
+def _identity(stem: str) -> tuple[str, str]:
+    """The project and version in `NAME-VERSION`, however they are spelled."""
+    from packaging.utils import canonicalize_name, canonicalize_version
+
+    name, _, version = stem.partition("-")
+    return canonicalize_name(name), canonicalize_version(version)
 
 
 def _in_memory(path: str, content: bytes, *, executable: bool = False) -> File:

@@ -34,6 +34,7 @@ _IN_ZIP64_EXTRA = 0xFFFFFFFF
 _MOST_A_MEMBER_INFLATES = 1040
 _MOST_AN_ARCHIVE_INFLATES = 200
 _SURELY_NO_BOMB = 1 << 30
+_MOST_METADATA = 32 << 20
 _MOST_MEMBERS = 1_000_000
 _LONGEST_NAME, _LONGEST_PATH = 255, 2048
 
@@ -149,7 +150,9 @@ class ZipArchive:
         )
 
     def read(self, member: Member) -> bytes:
-        """The whole content, in memory: for metadata."""
+        """The whole content, in memory: for metadata, and refused where that cannot be it."""
+        if member.size > _MOST_METADATA:
+            self.refuse(member.name, f"it has {member.size} bytes, which no metadata have")
         return b"".join(self.chunks(member))
 
     def packed(self, member: Member) -> Iterator[bytes]:
