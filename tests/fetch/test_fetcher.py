@@ -321,6 +321,14 @@ def test_a_hint_that_is_wrong_is_not_what_went_wrong(store: Store, client: httpx
         list(fetcher.fetch([item]))
 
 
+def test_an_address_with_a_query_is_no_hint(store: Store) -> None:
+    item = artifact(b"x")
+
+    remember(store, item, "https://host.example/demo.whl?token=secret")
+
+    assert not (store.root / "locations").exists()
+
+
 def test_a_hint_holds_no_credentials(store: Store) -> None:
     [item] = make(1)
 

@@ -18,11 +18,16 @@ if TYPE_CHECKING:
 
 
 def remember(store: Store, artifact: Artifact, url: str) -> None:
-    """Note where the artifact is; credentials in the address are not written down."""
+    """Note where the artifact is; credentials in the address are not written down.
+
+    A query may be one (a signature, a token), and without it the address is another's.
+    """
     folder = store.root / "locations"
     temporary = folder / f".{artifact.sha256}.{os.getpid()}.{threading.get_ident()}"
     with suppress(OSError, ValueError):  # a hint is not worth an error
         parts = urlsplit(url)
+        if parts.query:
+            return
         bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
         folder.mkdir(parents=True, exist_ok=True)
         temporary.write_text(bare, encoding="utf-8")

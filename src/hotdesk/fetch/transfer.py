@@ -174,7 +174,7 @@ class Transfer:
                 partial.restart()
                 if not resumed:
                     raise _at(error, url) from None
-                # Perhaps what was there from before, or from another address, was wrong, and this one is right.
+                # Perhaps what was there before was wrong; this address may still be right.
 
     def _receive_with_retries(self, url: str, partial: Partial, retry: Retry) -> None:
         import httpx2
