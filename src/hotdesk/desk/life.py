@@ -34,6 +34,8 @@ _STOPS_WITHIN = 10.0
 _DIES_WITHIN = 10.0
 _LOG_LINES = 15
 _ATTEMPTS = 5
+# A desk calls nobody by itself: no question about news, no look for a newer JupyterLab.
+_PAGE = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +274,10 @@ def _jupyter(order: DeskOrder, desk: Desk) -> RunRequest:
         hostname=order.name,
         environment={"JUPYTER_CONFIG_PATH": "/run/hotdesk/jupyter", **order.environment},
         hidden=order.hidden,
-        files={"hotdesk/jupyter/jupyter_server_config.json": json.dumps(settings).encode()},
+        files={
+            "hotdesk/jupyter/jupyter_server_config.json": json.dumps(settings).encode(),
+            "hotdesk/jupyter/labconfig/page_config.json": json.dumps(_PAGE).encode(),
+        },
     )
 
 
