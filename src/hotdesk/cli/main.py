@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from hotdesk import __version__
+from hotdesk.cli.encoding import restart_in_utf8
 from hotdesk.cli.output import plain
 from hotdesk.errors import HotdeskError
 
@@ -86,6 +87,7 @@ def hotdesk() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
+    restart_in_utf8()
     words = sys.argv[1:] if arguments is None else arguments
     command = next((word for word in words if not word.startswith("-")), "")
 
