@@ -168,7 +168,7 @@ def test_the_spec_page_names_every_key() -> None:
     from hotdesk.project import read_template, template_names
 
     text = (ROOT / "docs" / "spec.md").read_text(encoding="utf-8")
-    source = (ROOT / "src" / "hotdesk" / "spec.py").read_text(encoding="utf-8")
+    source = (ROOT / "src" / "hotdesk" / "spec" / "spec.py").read_text(encoding="utf-8")
     keys = set(re.findall(r"""\.(?:text|strings|take|table)\(\s*"([a-z]+)\"""", source))
 
     assert len(keys) >= 13

@@ -213,7 +213,7 @@ _variant_option = click.option("--variant", help="Change this variant only, not 
 @json_option
 def add_command(names: tuple[str, ...], debian: bool, variant: str | None, as_json: bool) -> None:
     """Add packages to the spec, keeping its comments, and lock again."""
-    from hotdesk.edit import add_requirements
+    from hotdesk.spec.edit import add_requirements
 
     _edit_and_lock(lambda text: add_requirements(text, names, debian=debian, variant=variant), as_json)
 
@@ -227,7 +227,7 @@ def add_command(names: tuple[str, ...], debian: bool, variant: str | None, as_js
 @json_option
 def remove_command(names: tuple[str, ...], debian: bool, variant: str | None, as_json: bool) -> None:
     """Remove packages from the spec, keeping its comments, and lock again."""
-    from hotdesk.edit import remove_requirements
+    from hotdesk.spec.edit import remove_requirements
 
     _edit_and_lock(lambda text: remove_requirements(text, names, debian=debian, variant=variant), as_json)
 

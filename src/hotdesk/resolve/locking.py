@@ -18,13 +18,13 @@ from hotdesk.layers.plan import plan_layers
 from hotdesk.lock import Inputs, Lock, PlatformLock
 from hotdesk.progress import SILENT
 from hotdesk.project import host_platform
-from hotdesk.requirements import normalized_name
 from hotdesk.resolve.debian_side import DebianAnswer, DebianRequest, resolve_debian
 from hotdesk.resolve.pypi import UNPLANNED, PythonRequest, PythonResolution, PythonResolver
 from hotdesk.resolve.sdists import SdistBuilder
 from hotdesk.resolve.uv import Uv
 from hotdesk.resolve.wheels import Target
 from hotdesk.spec import PLATFORMS, Spec
+from hotdesk.spec.requirements import normalized_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

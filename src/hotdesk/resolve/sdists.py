@@ -36,10 +36,10 @@ from hotdesk.fetch import Fetcher, remember
 from hotdesk.indexes.pip import is_set
 from hotdesk.keys import built_key
 from hotdesk.lock import Artifact, Build
-from hotdesk.requirements import BadRequirementError, parse_requirement
 from hotdesk.resolve.pypi import best_offer, lock_offers
 from hotdesk.resolve.uv import Choice, NoSolution, Offer, Question, Uv, ask, index_options, with_find_links
 from hotdesk.resolve.wheels import Target, wheel_rank
+from hotdesk.spec.requirements import BadRequirementError, parse_requirement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -18,7 +18,7 @@ from uv import find_uv_bin
 
 from hotdesk.build.sdist import open_result
 from hotdesk.errors import BuildRequiredError, FetchError, NotCachedError, ResolveError
-from hotdesk.requirements import normalized_name
+from hotdesk.spec.requirements import normalized_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

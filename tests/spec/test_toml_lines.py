@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotdesk.toml_lines import toml_lines
+from hotdesk.spec.toml_lines import toml_lines
 
 DOCUMENT = '''\
 # a comment with [brackets] and = signs

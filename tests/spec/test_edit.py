@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hotdesk.edit import add_requirements, remove_requirements
 from hotdesk.errors import SpecError, UsageError
+from hotdesk.spec.edit import add_requirements, remove_requirements
 
 if TYPE_CHECKING:
     from collections.abc import Callable

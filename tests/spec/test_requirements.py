@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from packaging.requirements import Requirement as Reference
 from packaging.utils import canonicalize_name
 
-from hotdesk.requirements import BadRequirementError, check_debian_name, parse_requirement
+from hotdesk.spec.requirements import BadRequirementError, check_debian_name, parse_requirement
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from hotdesk.errors import SpecError
 from hotdesk.lock import Inputs
-from hotdesk.requirements import (
+from hotdesk.spec.requirements import (
     BadRequirementError,
     Requirement,
     check_debian_name,
     parse_requirement,
 )
-from hotdesk.toml_table import Keys, Table, did_you_mean
+from hotdesk.spec.toml_table import Keys, Table, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -116,7 +116,7 @@ def parse_spec(text: str, name: str = SPEC_NAME) -> Spec:
     problems: list[tuple[Keys, str]] = []
     spec = _spec(Table(document, (), problems))
     if problems or spec is None:
-        from hotdesk.toml_lines import toml_lines
+        from hotdesk.spec.toml_lines import toml_lines
 
         lines = toml_lines(text)
         raise _spec_error(name, [(_line_of(path, lines), message) for path, message in problems])

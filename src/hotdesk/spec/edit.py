@@ -10,8 +10,8 @@ import tomlkit
 from tomlkit.items import Array, Table
 
 from hotdesk.errors import UsageError
-from hotdesk.requirements import BadRequirementError, check_debian_name, parse_requirement
-from hotdesk.spec import DEFAULT_VARIANT, parse_spec
+from hotdesk.spec.requirements import BadRequirementError, check_debian_name, parse_requirement
+from hotdesk.spec.spec import DEFAULT_VARIANT, parse_spec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,7 @@ from hotdesk.lock import Lock
 from hotdesk.spec import Spec, explain_stale, parse_spec, read_spec, starter_spec
 
 DESK = '[desk]\nname = "my-desk"\npython = "3.13"\nbase = "debian:trixie"\n'
-TEMPLATES = Path(__file__).parent.parent / "src" / "hotdesk" / "templates"
+TEMPLATES = Path(__file__).parent.parent.parent / "src" / "hotdesk" / "templates"
 
 
 def problems(text: str) -> str:

@@ -1,0 +1,27 @@
+"""`hotdesk.toml`: what is wanted on a desk, read, checked, compared with a lock, and edited."""
+
+from hotdesk.spec.spec import (
+    DEFAULT_VARIANT,
+    PLATFORMS,
+    SPEC_NAME,
+    Spec,
+    Variant,
+    decode_spec,
+    explain_stale,
+    parse_spec,
+    read_spec,
+    starter_spec,
+)
+
+__all__ = [
+    "DEFAULT_VARIANT",
+    "PLATFORMS",
+    "SPEC_NAME",
+    "Spec",
+    "Variant",
+    "decode_spec",
+    "explain_stale",
+    "parse_spec",
+    "read_spec",
+    "starter_spec",
+]
