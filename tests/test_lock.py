@@ -100,6 +100,7 @@ def test_what_the_lock_does_not_hold_is_refused_with_what_it_holds(
         ("six-1.0-py3-none-any.whl", "../six.whl"),
         ("six-1.0-py3-none-any.whl", "/etc/passwd"),
         ("pool/main/u", "pool/../u"),
+        ("pool/main/u", "pool/main/../../u"),
         ("pool/main/u", "https://host/u"),
         ('"a', '"A'),
         ("a" * 64, "a" * 63),

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from hotdesk.errors import LockError
+from hotdesk.lock_words import checked, checked_time
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -20,19 +19,6 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 LOCK_NAME = "hotdesk.lock"
-
-# Much of a lock becomes a path on the host or a word of a shell script, so none of it is free text.
-_PYTHON = re.compile(r"[0-9]+\.[0-9]+")
-_SNAPSHOT = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})([0-9]{2})Z")
-_ARCHIVE = re.compile(r"[a-z0-9][a-z0-9.-]*")
-_DEBIAN_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]*")
-_DEBIAN_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+~:-]*")
-_ARCHITECTURE = re.compile(r"[a-z0-9][a-z0-9-]*")
-_PYPI_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_PYPI_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9.!+_-]*")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+!-]*")
-_POOL_PATH = re.compile(r"pool/[A-Za-z0-9._+~:%/-]+\.deb")
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,7 +316,7 @@ def parse_lock(text: str) -> Lock:
     inputs = data["inputs"]
     return Lock(
         inputs=Inputs(
-            python=_matching(_PYTHON, inputs["python"], "a version of Python"),
+            python=checked("python", inputs["python"]),
             base=inputs["base"],
             platforms=tuple(inputs["platforms"]),
             pypi=tuple(inputs["pypi"]),
@@ -340,7 +326,7 @@ def parse_lock(text: str) -> Lock:
                 for name, variant in inputs["variants"].items()
             },
         ),
-        snapshot=_snapshot(data["snapshot"]),
+        snapshot=checked_time(data["snapshot"]),
         platforms={
             name: PlatformLock(
                 debian=tuple(debian_from_json(row) for row in platform["debian"]),
@@ -354,10 +340,10 @@ def parse_lock(text: str) -> Lock:
 
 def debian_from_json(row: dict[str, Any]) -> DebianPackage:
     return DebianPackage(
-        name=_matching(_DEBIAN_NAME, row["name"], "the name of a Debian package"),
-        version=_matching(_DEBIAN_VERSION, row["version"], "the version of a Debian package"),
-        architecture=_matching(_ARCHITECTURE, row["architecture"], "one of Debian's architectures"),
-        artifact=_artifact("debian", _matching(_ARCHIVE, row["archive"], "a Debian archive"), row),
+        name=checked("debian-name", row["name"]),
+        version=checked("debian-version", row["version"]),
+        architecture=checked("architecture", row["architecture"]),
+        artifact=_artifact("debian", checked("archive", row["archive"]), row),
         variants=tuple(row["variants"]),
     )
 
@@ -365,15 +351,17 @@ def debian_from_json(row: dict[str, Any]) -> DebianPackage:
 def _python_from_json(row: dict[str, Any]) -> PythonPackage:
     build = row.get("build")
     return PythonPackage(
-        name=_pypi_name(row["name"]),
-        version=_matching(_PYPI_VERSION, row["version"], "the version of a Python package"),
+        name=checked("pypi-name", row["name"]),
+        version=checked("pypi-version", row["version"]),
         artifact=_artifact("pypi", row["name"], row),
         variants=tuple(row["variants"]),
         layer=int(row["layer"]),
         build=Build(
-            requires=tuple(_artifact("pypi", _pypi_name(item["name"]), item) for item in build["requires"]),
-            wheel=_file_name(build["wheel"]),
-            sha256=_sha256(build["sha256"]),
+            requires=tuple(
+                _artifact("pypi", checked("pypi-name", item["name"]), item) for item in build["requires"]
+            ),
+            wheel=checked("file", build["wheel"]),
+            sha256=checked("sha256", build["sha256"]),
         )
         if build
         else None,
@@ -381,40 +369,7 @@ def _python_from_json(row: dict[str, Any]) -> PythonPackage:
 
 
 def _artifact(kind: Literal["pypi", "debian"], project: str, row: dict[str, Any]) -> Artifact:
-    file = _pool_path(row["file"]) if kind == "debian" else _file_name(row["file"])
+    file = checked("pool-path" if kind == "debian" else "file", row["file"])
     return Artifact(
-        kind=kind, project=project, file=file, size=int(row["size"]), sha256=_sha256(row["sha256"])
+        kind=kind, project=project, file=file, size=int(row["size"]), sha256=checked("sha256", row["sha256"])
     )
-
-
-def _matching(pattern: re.Pattern[str], value: str, what: str) -> str:
-    if not pattern.fullmatch(value):
-        raise ValueError(f"{value!r} is not {what}")
-    return value
-
-
-def _pypi_name(value: str) -> str:
-    return _matching(_PYPI_NAME, value, "the normalized name of a Python package")
-
-
-def _snapshot(value: str) -> str:
-    found = _SNAPSHOT.fullmatch(value)
-    if not found:
-        raise ValueError(f"{value!r} is not a time as `YYYYMMDDTHHMMSSZ`")
-    year, month, day, hour, minute, second = map(int, found.groups())
-    datetime(year, month, day, hour, minute, second)
-    return value
-
-
-def _sha256(value: str) -> str:
-    return _matching(_SHA256, value, "a SHA-256")
-
-
-def _file_name(value: str) -> str:
-    return _matching(_FILE_NAME, value, "a plain file name")
-
-
-def _pool_path(value: str) -> str:
-    if ".." in value.split("/"):
-        raise ValueError(f"{value!r} leads out of a Debian pool")
-    return _matching(_POOL_PATH, value, "a path in a Debian pool")
