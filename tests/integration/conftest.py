@@ -4,9 +4,11 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.commandline import Hotdesk
@@ -16,7 +18,10 @@ from hotdesk.doctor import sandbox_starts
 from hotdesk.engines.request import Network, Root
 from hotdesk.keys import Keys
 from hotdesk.project import find_project
-from hotdesk.store import Store
+from hotdesk.store import Store, remove_tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _JUPYTER = """\
 [desk]
@@ -101,10 +106,20 @@ def namespaces() -> None:
 
 
 @pytest.fixture(scope="session")
-def session_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One store for all tests that do not need an empty one; HOTDESK_TEST_STORE keeps it between sessions."""
+def session_store() -> Iterator[Path]:
+    """One store for all tests that do not need an empty one; HOTDESK_TEST_STORE keeps it between sessions.
+
+    It is open to read, so that tests can become other users.
+    """
     configured = os.environ.get("HOTDESK_TEST_STORE")
-    return Path(configured) if configured else tmp_path_factory.mktemp("session") / "store"
+    folder = Path(configured).parent if configured else Path(tempfile.mkdtemp(prefix="hotdesk-tests-"))
+    folder.chmod(0o755)
+    store = Path(configured) if configured else folder / "store"
+    store.mkdir(exist_ok=True)
+    store.chmod(0o755)
+    yield store
+    if not configured:
+        remove_tree(folder)
 
 
 @pytest.fixture(scope="session")
