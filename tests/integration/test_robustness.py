@@ -9,27 +9,35 @@ import signal
 import subprocess
 import time
 import urllib.request
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.commandline import Hotdesk
 
+from hotdesk.errors import LockStaleError
+from hotdesk.lock import LOCK_NAME
 from hotdesk.project import find_project
+from hotdesk.spec import SPEC_NAME
+from hotdesk.store import Store
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.support.locked_index import LockedIndex
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
 
 KILLS = int(os.environ.get("HOTDESK_TEST_KILLS", "100"))
-LONGEST_LIFE = {
-    "lock": 3.0,
-    "up": 9.0,
-    "gc": 0.6,
-    "rm": 0.3,
-}  # seconds after which the command has usually ended
+COMMANDS = {
+    "lock": ("lock", "--upgrade"),
+    "up": ("up",),
+    "run": ("run", "--", "true"),
+    "add": ("add", "tabulate"),
+    "gc": ("cache", "gc"),
+    "rm": ("rm", "-f", "jupyter"),
+}
+# Seconds after which the command has usually ended, or the compiler that `up` leaves behind.
+LONGEST_LIFE = {"lock": 3.0, "up": 9.0, "run": 6.0, "add": 3.0, "gc": 0.6, "rm": 0.3, "compiler": 6.0}
 
 
 def test_a_hundred_kills_lose_nothing(jupyter: Hotdesk, jupyter_index: LockedIndex, tmp_path: Path) -> None:
@@ -39,21 +47,22 @@ def test_a_hundred_kills_lose_nothing(jupyter: Hotdesk, jupyter_index: LockedInd
         locker = Hotdesk(jupyter.folder, desk.store, desk.data)  # locking asks the real indexes
         killed = 0
         for number in range(KILLS):
-            kind = seed.choice(("lock", "up", "up", "gc", "rm"))
-            if kind == "up" and seed.random() < 0.3:
+            kind = seed.choice(("lock", "up", "up", "up", "run", "add", "gc", "rm", "compiler"))
+            if kind in ("up", "run") and seed.random() < 0.3:
                 desk.run("stop", "--all")
                 _forget_a_part(desk.store, seed)
-            command = {
-                "lock": ("lock", "--upgrade"),
-                "up": ("up",),
-                "gc": ("cache", "gc"),
-                "rm": ("rm", "-f", "jupyter"),
-            }[kind]
-            before = (jupyter.folder / "hotdesk.lock").read_bytes()
-            killed += _kill(locker if kind == "lock" else desk, command, seed.random() * LONGEST_LIFE[kind])
-            find_project(jupyter.folder).read_fresh_lock()
-            # What upgrading found is of no interest here, and the index serves what was locked before.
-            (jupyter.folder / "hotdesk.lock").write_bytes(before)
+            before = {name: (jupyter.folder / name).read_bytes() for name in (SPEC_NAME, LOCK_NAME)}
+            after = seed.random() * LONGEST_LIFE[kind]
+            if kind == "compiler":
+                desk.run("up")
+                time.sleep(after)
+                killed += _kill_compiler(desk.store)
+            else:
+                killed += _kill(locker if kind in ("lock", "add") else desk, COMMANDS[kind], after)
+            _check_lock(jupyter.folder, before)
+            # What was found is of no interest here, and the index serves what was locked before.
+            for name, content in before.items():
+                (jupyter.folder / name).write_bytes(content)
             assert desk.json("cache", "verify") == {"problems": [], "repaired": False}, f"kill {number}"
             if number % 10 == 9:
                 _answers(desk.json("up")["url"])
@@ -64,6 +73,14 @@ def test_a_hundred_kills_lose_nothing(jupyter: Hotdesk, jupyter_index: LockedInd
         desk.run("cache", "gc")
         assert list((desk.store / "tmp").iterdir()) == []
         assert desk.json("cache", "verify")["problems"] == []
+
+
+def _check_lock(folder: Path, before: dict[str, bytes]) -> None:
+    """It is of this spec or, where `add` was killed after writing the spec, still the one from before."""
+    try:
+        find_project(folder).read_fresh_lock()
+    except LockStaleError:
+        assert (folder / LOCK_NAME).read_bytes() == before[LOCK_NAME]
 
 
 def _kill(desk: Hotdesk, command: tuple[str, ...], after: float) -> bool:
@@ -78,11 +95,24 @@ def _kill(desk: Hotdesk, command: tuple[str, ...], after: float) -> bool:
     return False
 
 
-def _forget_a_part(store: Path, seed: random.Random) -> None:
-    """Something has to be made again."""
-    kinds = sorted((store / "items").glob("*"))
-    if kinds:
-        shutil.rmtree(seed.choice(kinds))
+def _kill_compiler(store: Path) -> bool:
+    """Kill the process that compiles bytecode for this store's environments, where there is one."""
+    wanted = [os.fsencode(part) for part in ("-m", "hotdesk.build.background", store)]
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (process / "cmdline").read_bytes().rstrip(b"\0").split(b"\0")[1:] == wanted:
+                os.kill(int(process.name), signal.SIGKILL)
+                return True
+    return False
+
+
+def _forget_a_part(path: Path, seed: random.Random) -> None:
+    """One kind of item has to be made again, and the environments, which hold parts of all the others."""
+    _kill_compiler(path)
+    with Store(path).unused():
+        kinds = sorted((path / "items").glob("*"))
+        for kind in {path / "items" / "environment", seed.choice(kinds)} if kinds else ():
+            shutil.rmtree(kind, ignore_errors=not kind.exists())
 
 
 def _answers(url: str) -> None:
