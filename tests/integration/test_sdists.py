@@ -146,8 +146,8 @@ def builder(workshop: Workshop, index: Path, tmp_path: Path) -> Callable[..., Sd
                 asked.append(variant)
             return workshop.system, f"base of {variant}"
 
-        uv = Uv(tmp_path / "uv", settings_for(index))
         store = Store(tmp_path / "store")
+        uv = Uv(store, settings_for(index))
         return SdistBuilder(OWN, uv, store, base_system, insisted=insisted, progress=SILENT)
 
     return make

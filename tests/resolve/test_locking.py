@@ -66,8 +66,9 @@ def index(tmp_path: Path) -> Path:
 
 
 def lock(index: Path, wanted: Spec, previous: Lock | None, progress: Counting) -> Locking:
-    uv = Uv(index.parent / "uv", settings_for(index))
-    return make_lock(wanted, previous, store=Store(index.parent / "store"), progress=progress, uv=uv)
+    store = Store(index.parent / "store")
+    uv = Uv(store, settings_for(index))
+    return make_lock(wanted, previous, store=store, progress=progress, uv=uv)
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from hotdesk.errors import ResolveError
 from hotdesk.resolve.pypi import PythonRequest, PythonResolution, PythonResolver
 from hotdesk.resolve.uv import Choice, NoSolution, Question, Uv
 from hotdesk.resolve.wheels import Target
+from hotdesk.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +25,7 @@ class Index:
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "index"
         self.folder.mkdir()
-        self.uv = Uv(folder / "cache", settings_for(self.folder))
+        self.uv = Uv(Store(folder / "store"), settings_for(self.folder))
         self.questions: list[Question] = []
 
     def add(self, name: str, version: str, *requires: str, tag: str = "py3-none-any") -> None:

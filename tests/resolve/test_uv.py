@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.resolve.index_folder import add_wheel, settings_for
 from tests.resolve.sdist_folder import add_sdist
 
+from hotdesk.cache import collect_garbage
 from hotdesk.errors import FetchError
 from hotdesk.resolve.uv import NoSolution, Question, Uv, compile_arguments, tidy
 from hotdesk.resolve.wheels import Target
+from hotdesk.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,8 +31,8 @@ def index(tmp_path: Path) -> Path:
     return folder
 
 
-def uv_for(index: Path) -> Uv:
-    return Uv(index.parent / "cache", settings_for(index))
+def uv_for(index: Path, **settings: str) -> Uv:
+    return Uv(Store(index.parent / "store"), settings_for(index) | settings)
 
 
 def test_the_answer_has_each_package_with_hash_and_address(index: Path) -> None:
@@ -91,7 +97,7 @@ def test_settings_of_the_current_project_do_not_leak_in(index: Path, monkeypatch
     monkeypatch.chdir(index.parent)
     environment = {key: value for key, value in settings_for(index).items() if key != "UV_NO_CONFIG"}
 
-    answer = Uv(index.parent / "cache", environment).compile(Question(["top"]), TARGET)
+    answer = Uv(Store(index.parent / "store"), environment).compile(Question(["top"]), TARGET)
 
     assert isinstance(answer, list)
 
@@ -109,7 +115,7 @@ def test_the_users_uv_toml_changes_no_answer_and_lets_no_code_run_here(setting: 
     environment = {key: value for key, value in settings_for(index).items() if key != "UV_NO_CONFIG"}
     environment["HOME"] = str(index.parent)
 
-    answer = Uv(index.parent / "cache", environment).compile(Question(["top"]), TARGET)
+    answer = Uv(Store(index.parent / "store"), environment).compile(Question(["top"]), TARGET)
 
     assert isinstance(answer, list)
     assert [choice.name for choice in answer] == ["below", "odd", "top"]
@@ -119,24 +125,54 @@ def test_the_users_uv_toml_changes_no_answer_and_lets_no_code_run_here(setting: 
 def test_variables_that_would_change_the_answer_are_not_passed_on(index: Path) -> None:
     add_wheel(index, "top", "1.0")
     add_wheel(index, "top", "2.0")
-    environment = {**settings_for(index), "UV_RESOLUTION": "lowest", "UV_OVERRIDE": "none-such.txt"}
+    uv = uv_for(index, UV_RESOLUTION="lowest", UV_OVERRIDE="none-such.txt")
 
-    answer = Uv(index.parent / "cache", environment).compile(Question(["top"]), TARGET)
+    answer = uv.compile(Question(["top"]), TARGET)
 
     assert isinstance(answer, list)
     assert [choice.version for choice in answer] == ["2.0"]
 
 
 def test_an_index_that_does_not_answer_is_no_missing_package(index: Path) -> None:
-    environment = {
-        **settings_for(index), "UV_NO_INDEX": "0", "UV_DEFAULT_INDEX": "http://127.0.0.1:9/simple",
-        "UV_HTTP_RETRIES": "0", "NO_PROXY": "127.0.0.1",
-    }  # fmt: skip
+    uv = uv_for(
+        index, UV_DEFAULT_INDEX="http://127.0.0.1:9/simple", UV_HTTP_RETRIES="0", NO_PROXY="127.0.0.1"
+    )
 
     with pytest.raises(FetchError, match="does not answer") as caught:
-        Uv(index.parent / "cache", environment).compile(Question(["top"]), TARGET)
+        uv.compile(Question(["top"]), TARGET)
 
     assert "127.0.0.1:9" in caught.value.why
+
+
+_ASK = """
+import sys
+from pathlib import Path
+
+from hotdesk.resolve.uv import Question, Uv
+from hotdesk.resolve.wheels import Target
+from hotdesk.store import Store
+
+environment = {"UV_DEFAULT_INDEX": sys.argv[2], "NO_PROXY": "127.0.0.1"}
+target = Target("linux/amd64", "debian:trixie")
+Uv(Store(Path(sys.argv[1])), environment).compile(Question(["top"]), target)
+"""
+
+
+def test_a_killed_question_leaves_nothing_that_is_not_collected(tmp_path: Path) -> None:
+    store, temporary = Store(tmp_path / "store"), tmp_path / "tmp"
+    temporary.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}/simple"
+        arguments = [sys.executable, "-c", _ASK, str(store.root), address]
+        with subprocess.Popen(arguments, env=os.environ | {"TMPDIR": str(temporary)}) as asking:
+            silent.settimeout(30)
+            silent.accept()[0].close()  # uv asks, so the question is written
+            asking.kill()
+
+    assert list(store.root.glob("tmp/*/requirements.in"))
+    assert not list(temporary.iterdir())
+    collect_garbage(store)
+    assert not list(store.root.glob("tmp/*"))
 
 
 def test_uv_is_told_which_interpreter_to_ask_or_it_would_download_one() -> None:

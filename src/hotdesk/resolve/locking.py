@@ -280,7 +280,7 @@ class _PythonTools:
     def __init__(self, recipe: _Recipe, debian: Future[DebianAnswer]) -> None:
         self._machinery = machinery = recipe.machinery
         self._base = recipe.inputs.base
-        self._uv = machinery.uv or Uv(machinery.store.root / "uv")
+        self._uv = machinery.uv or Uv(machinery.store)
         self._sdists: SdistBuilder | None = None
         platform = host_platform()
         if platform in recipe.platforms:

@@ -244,7 +244,8 @@ class SdistBuilder:
         system, _ = self._base_system(variant)
         environment = {name: value for name, value in self._uv.environment.items() if name.upper() in _PASSED}
         environment = with_find_links(environment, question.find_links)
-        with self._store.scratch() as scratch:
+        # Two: in the first, the package's own code could put a link in place of the answer's folder.
+        with self._store.scratch() as scratch, self._store.scratch() as asked:
             for part in ("cache", "home"):
                 (scratch / part).mkdir()
             options = [*system_options(system), "--unshare-all", "--share-net"]
@@ -263,7 +264,7 @@ class SdistBuilder:
                     environment={**build_environment(), **environment},
                 )
 
-            return ask(question, target, run, python="/usr/bin/python3")
+            return ask(question, target, run, asked, python="/usr/bin/python3")
 
 
 def plain_requirements(stated: Sequence[str], name: str) -> list[str]:

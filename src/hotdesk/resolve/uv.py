@@ -6,11 +6,9 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 import tomllib
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -22,8 +20,10 @@ from hotdesk.spec.requirements import normalized_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from hotdesk.resolve.wheels import Target
+    from hotdesk.store import Store
 
 _LONGEST_ANSWER = 64 << 20
 # All that uv gets to know of the shell it is started from; its configuration files are closed to it. Anything
@@ -84,10 +84,10 @@ class Question:
 
 
 class Uv:
-    """uv with the user's indexes and network, its cache at `cache`, and nothing else of their settings."""
+    """uv with the user's indexes and network, its cache in the store, and nothing else of their settings."""
 
-    def __init__(self, cache: Path, environment: Mapping[str, str] | None = None) -> None:
-        self.cache = cache
+    def __init__(self, store: Store, environment: Mapping[str, str] | None = None) -> None:
+        self._store = store
         self._given = environment
 
     @cached_property
@@ -106,11 +106,12 @@ class Uv:
 
         def run(arguments: Sequence[str], folder: Path) -> tuple[int, bytes]:
             argv = [find_uv_bin(), *arguments, *index_options(environment)]
-            argv += ["--cache-dir", os.fspath(self.cache)]
+            argv += ["--cache-dir", os.fspath(self._store.root / "uv")]
             done = subprocess.run(argv, cwd=folder, env=environment, capture_output=True, check=False)
             return done.returncode, done.stderr
 
-        return ask(question, target, run, python=sys.executable)
+        with self._store.scratch() as folder:
+            return ask(question, target, run, folder, python=sys.executable)
 
 
 def index_options(environment: Mapping[str, str]) -> list[str]:
@@ -128,20 +129,19 @@ def ask(
     question: Question,
     target: Target,
     run: Callable[[Sequence[str], Path], tuple[int, bytes]],
+    folder: Path,
     *,
     python: str,
 ) -> list[Choice] | NoSolution:
-    """Write the question into a folder, have `run` start uv in it, and read the answer.
+    """Write the question into the empty `folder`, have `run` start uv in it, and read the answer.
 
     `run` gives the exit status and what uv said; `python` is the interpreter that uv may ask.
     """
-    with tempfile.TemporaryDirectory(prefix="hotdesk-uv-") as name:
-        folder = Path(name)
-        _write_question(question, folder)
-        status, said = run(compile_arguments(question, target, python), folder)
-        if status == 0:
-            with open_result(folder / "pylock.toml") as file:
-                return read_pylock(file.read(_LONGEST_ANSWER).decode(), folder)
+    _write_question(question, folder)
+    status, said = run(compile_arguments(question, target, python), folder)
+    if status == 0:
+        with open_result(folder / "pylock.toml") as file:
+            return read_pylock(file.read(_LONGEST_ANSWER).decode(), folder)
     return _failure(said.decode(errors="replace"))
 
 
