@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hotdesk.desk import Owner, claim, desks, occupied, survey
+from hotdesk.desk import Owner, claim, desks, find, occupied, survey
 from hotdesk.errors import DeskError
 
 if TYPE_CHECKING:
@@ -68,6 +68,16 @@ def test_a_fixed_name_is_that_name_or_an_error(tmp_path: Path) -> None:
     with pytest.raises(DeskError, match="hotdesk rm taken") as caught:
         claim("taken", Owner(tmp_path, "cpu"), fixed=True)
     assert str(tmp_path / "one") in caught.value.why
+
+
+def test_an_unknown_desk_is_named_with_those_there_are(tmp_path: Path) -> None:
+    name_for(tmp_path)
+
+    with pytest.raises(DeskError) as caught:
+        find("mien")
+
+    assert "`mien`" in caught.value.what
+    assert "`mine`" in caught.value.why
 
 
 def test_a_command_and_a_desk_of_the_same_folder_share_a_home_and_no_others_do(tmp_path: Path) -> None:

@@ -1,19 +1,9 @@
 """Desks: what this user has opened, whether it runs or not."""
 
 from hotdesk.desk.folder import Desk, data_path, write_opener
-from hotdesk.desk.life import (
-    Condition,
-    DeskOrder,
-    DeskState,
-    Opened,
-    condition,
-    open_desk,
-    read_log,
-    remove,
-    stop,
-    wait_until_ready,
-)
+from hotdesk.desk.life import DeskOrder, Opened, open_desk, remove, stop
 from hotdesk.desk.register import Damaged, Owner, claim, desks, find, occupied, survey
+from hotdesk.desk.state import Condition, DeskState, condition, read_log, wait_until_ready
 
 __all__ = [
     "Condition",

@@ -1,4 +1,4 @@
-"""A desk's life: start it, wait until Jupyter answers, see how it is, stop it."""
+"""A desk's life: start it, stop it, remove it."""
 
 from __future__ import annotations
 
@@ -9,30 +9,27 @@ import signal
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from hotdesk.desk import folder as folders
 from hotdesk.desk.folder import Desk
 from hotdesk.desk.ports import LOOPBACK, is_free, port_taken, reserved_port
 from hotdesk.desk.register import Owner, claim, find, release
+from hotdesk.desk.state import condition, reported, runs, this_boot, wait_until_ready
 from hotdesk.engines import sandbox
 from hotdesk.engines.request import WORK, Root, RunRequest
-from hotdesk.engines.waiting import kept_command_of, namespace_ids, status_documents
-from hotdesk.errors import DeskError, EngineError
+from hotdesk.engines.waiting import kept_command_of, namespace_ids
+from hotdesk.errors import DeskError
 from hotdesk.progress import SILENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from hotdesk.progress import Progress
 
-DeskState = Literal["running", "stopped", "crashed", "never opened"]
-
-_READY_WITHIN = 120.0
 _STOPS_WITHIN = 10.0
 _DIES_WITHIN = 10.0
-_LOG_LINES = 15
 _ATTEMPTS = 5
 # A desk calls nobody by itself: no question about news, no look for a newer JupyterLab.
 _PAGE = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
@@ -69,18 +66,6 @@ class Opened:
 
     desk: Desk
     already: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """How a desk is.
-
-    `exit_code` is known where Jupyter ended by itself; `log` is the end of a crashed desk's log.
-    """
-
-    state: DeskState
-    exit_code: int | None = None
-    log: str = ""
 
 
 def open_desk(order: DeskOrder, progress: Progress = SILENT) -> Opened:
@@ -124,40 +109,6 @@ def _refuse_other_port(order: DeskOrder, desk: Desk) -> None:
         )
 
 
-def wait_until_ready(desk: Desk, within: float = _READY_WITHIN) -> None:
-    """Return when Jupyter answers with the desk's own token; `DeskError` where it ended or took too long."""
-    give_up = time.monotonic() + within
-    while not _answers(desk):
-        found = condition(desk)
-        if found.state != "running":
-            raise _ended_early(desk, found)
-        if time.monotonic() > give_up:
-            raise DeskError(
-                f"the desk `{desk.name}` does not answer",
-                why=f"Jupyter has not answered on port {desk.port} for {within:.0f} seconds",
-                hint=f"see `hotdesk logs {desk.name}`",
-            )
-        time.sleep(0.02)
-
-
-def condition(desk: Desk) -> Condition:
-    """Whether the desk runs, and how it ended where it does not."""
-    if desk.root is None:
-        return Condition("never opened")
-    exit_code = _report(desk.folder).get("exit-code")
-    if _runs(desk.folder):
-        return Condition("running")
-    if desk.stopped or (exit_code is None and desk.boot != _boot()):
-        return Condition("stopped")
-    if exit_code == 0:  # its user chose "Shut Down" in Jupyter
-        return Condition("stopped", 0)
-    return Condition("crashed", exit_code, log="\n".join(_last_lines(desk.log)))
-
-
-def _runs(folder: Path) -> bool:
-    return "exit-code" not in _report(folder) and folders.is_locked(folder / "alive")
-
-
 def stop(desk: Desk, within: float = _STOPS_WITHIN) -> None:
     """End everything that the desk started; Jupyter gets `within` seconds to end by itself."""
     if condition(desk).state == "running":
@@ -180,7 +131,7 @@ def remove(name: str, *, force: bool = False) -> None:
     if not folder.is_dir() or folder.is_symlink():
         find(name)
     with _starting(folder):
-        if not force and _runs(folder):
+        if not force and runs(folder):
             raise DeskError(f"the desk `{name}` is running", hint=f"stop it first: `hotdesk stop {name}`")
         _end_leftovers(folder)
         removed = release(name)
@@ -188,19 +139,6 @@ def remove(name: str, *, force: bool = False) -> None:
     for abandoned in removed.parent.glob(f".{name}~*"):  # by a process that was killed, or is still at it
         with suppress(OSError):
             remove_tree(abandoned)
-
-
-def read_log(desk: Desk, *, follow: bool = False) -> Iterator[str]:
-    """The log in pieces; with `follow`, what is added too, until the desk ends."""
-    descriptor = os.open(desk.log, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    with os.fdopen(descriptor, encoding="utf-8", errors="replace") as file:
-        while True:
-            ended = not follow or condition(desk).state != "running"
-            while piece := file.read(65536):
-                yield piece
-            if ended:
-                return
-            time.sleep(0.1)
 
 
 def _start_on_a_free_port(order: DeskOrder, folder: Path) -> Desk:
@@ -239,7 +177,7 @@ def _start(order: DeskOrder, folder: Path, port: int) -> Desk:
         port=port,
         token=token,
         started=time.time(),
-        boot=_boot(),
+        boot=this_boot(),
         labels=order.labels,
     )
     desk.home.mkdir(mode=0o700, exist_ok=True)
@@ -310,36 +248,6 @@ def _keep(files: Mapping[str, bytes], folder: Path) -> None:
         folders.write_private(folder / name, content)
 
 
-def _answers(desk: Desk) -> bool:
-    import http.client  # while Jupyter starts, this costs nothing
-
-    connection = http.client.HTTPConnection(LOOPBACK, desk.port, timeout=5)
-    try:
-        connection.request("GET", "/api/status", headers={"Authorization": f"token {desk.token}"})
-        return connection.getresponse().status == http.client.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-
-
-def _ended_early(desk: Desk, found: Condition) -> DeskError | EngineError:
-    if found.exit_code is None and (said := _bubblewrap_said(found.log)):
-        from hotdesk.engines.namespaces import explain
-
-        return explain(said)
-    code = "" if found.exit_code is None else f" with exit code {found.exit_code}"
-    return DeskError(
-        f"the desk `{desk.name}` ended{code} before Jupyter answered",
-        why=f"the end of its log:\n{found.log}" if found.log else "",
-        hint=f"see `hotdesk logs {desk.name}`",
-    )
-
-
-def _bubblewrap_said(log: str) -> str:
-    return next((line for line in reversed(log.splitlines()) if line.startswith("bwrap: ")), "")
-
-
 def _end_politely(command: int, within: float) -> None:
     """SIGTERM, then wait until the process has ended or the time is over."""
     import select
@@ -381,7 +289,7 @@ def _pid_one(folder: Path) -> Iterator[tuple[int, int | None]]:
     The lock is asked after the handle is had: while it is held, the process that the status names still
     lives, so the handle cannot be of another that got its number.
     """
-    pid = _report(folder).get("child-pid", 0)
+    pid = reported(folder).get("child-pid", 0)
     handle: int | None = None
     with suppress(ProcessLookupError, OSError):
         handle = os.pidfd_open(pid)
@@ -391,24 +299,3 @@ def _pid_one(folder: Path) -> Iterator[tuple[int, int | None]]:
     finally:
         if handle is not None:
             os.close(handle)
-
-
-def _report(folder: Path) -> dict[str, int]:
-    try:
-        text = (folder / "status").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return {}
-    return {name: value for name, value in status_documents(text).items() if isinstance(value, int)}
-
-
-def _last_lines(log: Path, count: int = _LOG_LINES) -> list[str]:
-    try:
-        with log.open("rb") as file:
-            file.seek(max(log.stat().st_size - 16384, 0))
-            return file.read().decode(errors="replace").splitlines()[-count:]
-    except OSError:
-        return []
-
-
-def _boot() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()

@@ -1,0 +1,137 @@
+"""How a desk is: whether it runs, whether Jupyter answers, how it ended, what it said."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from hotdesk.desk import folder as folders
+from hotdesk.desk.ports import LOOPBACK
+from hotdesk.engines.waiting import status_documents
+from hotdesk.errors import DeskError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hotdesk.desk.folder import Desk
+    from hotdesk.errors import EngineError
+
+DeskState = Literal["running", "stopped", "crashed", "never opened"]
+
+_READY_WITHIN = 120.0
+_LOG_LINES = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """How a desk is.
+
+    `exit_code` is known where Jupyter ended by itself; `log` is the end of a crashed desk's log.
+    """
+
+    state: DeskState
+    exit_code: int | None = None
+    log: str = ""
+
+
+def condition(desk: Desk) -> Condition:
+    """Whether the desk runs, and how it ended where it does not."""
+    if desk.root is None:
+        return Condition("never opened")
+    exit_code = reported(desk.folder).get("exit-code")
+    if runs(desk.folder):
+        return Condition("running")
+    if desk.stopped or (exit_code is None and desk.boot != this_boot()):
+        return Condition("stopped")
+    if exit_code == 0:  # its user chose "Shut Down" in Jupyter
+        return Condition("stopped", 0)
+    return Condition("crashed", exit_code, log="\n".join(_last_lines(desk.log)))
+
+
+def wait_until_ready(desk: Desk, within: float = _READY_WITHIN) -> None:
+    """Return when Jupyter answers with the desk's own token; `DeskError` where it ended or took too long."""
+    give_up = time.monotonic() + within
+    while not _answers(desk):
+        found = condition(desk)
+        if found.state != "running":
+            raise _ended_early(desk, found)
+        if time.monotonic() > give_up:
+            raise DeskError(
+                f"the desk `{desk.name}` does not answer",
+                why=f"Jupyter has not answered on port {desk.port} for {within:.0f} seconds",
+                hint=f"see `hotdesk logs {desk.name}`",
+            )
+        time.sleep(0.02)
+
+
+def read_log(desk: Desk, *, follow: bool = False) -> Iterator[str]:
+    """The log in pieces; with `follow`, what is added too, until the desk ends."""
+    descriptor = os.open(desk.log, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(descriptor, encoding="utf-8", errors="replace") as file:
+        while True:
+            ended = not follow or condition(desk).state != "running"
+            while piece := file.read(65536):
+                yield piece
+            if ended:
+                return
+            time.sleep(0.1)
+
+
+def runs(folder: Path) -> bool:
+    """Whether Jupyter runs; what it left behind does not count."""
+    return "exit-code" not in reported(folder) and folders.is_locked(folder / "alive")
+
+
+def reported(folder: Path) -> dict[str, int]:
+    """What bubblewrap said of the sandbox: `child-pid` when it starts, `exit-code` when Jupyter has ended."""
+    try:
+        text = (folder / "status").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return {}
+    return {name: value for name, value in status_documents(text).items() if isinstance(value, int)}
+
+
+def this_boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def _answers(desk: Desk) -> bool:
+    import http.client  # while Jupyter starts, this costs nothing
+
+    connection = http.client.HTTPConnection(LOOPBACK, desk.port, timeout=5)
+    try:
+        connection.request("GET", "/api/status", headers={"Authorization": f"token {desk.token}"})
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _ended_early(desk: Desk, found: Condition) -> DeskError | EngineError:
+    if found.exit_code is None and (said := _bubblewrap_said(found.log)):
+        from hotdesk.engines.namespaces import explain
+
+        return explain(said)
+    code = "" if found.exit_code is None else f" with exit code {found.exit_code}"
+    return DeskError(
+        f"the desk `{desk.name}` ended{code} before Jupyter answered",
+        why=f"the end of its log:\n{found.log}" if found.log else "",
+        hint=f"see `hotdesk logs {desk.name}`",
+    )
+
+
+def _bubblewrap_said(log: str) -> str:
+    return next((line for line in reversed(log.splitlines()) if line.startswith("bwrap: ")), "")
+
+
+def _last_lines(log: Path, count: int = _LOG_LINES) -> list[str]:
+    try:
+        with log.open("rb") as file:
+            file.seek(max(log.stat().st_size - 16384, 0))
+            return file.read().decode(errors="replace").splitlines()[-count:]
+    except OSError:
+        return []
