@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import socket
 import subprocess
 import sys
@@ -16,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.commandline import PROGRAM
+from tests.support.terminal import on_a_terminal
+from tests.support.waiting import eventually
 
 from hotdesk.desk.folder import Desk, make_folder, write_desk
 from hotdesk.engines.request import Root
@@ -115,9 +116,7 @@ def test_the_page_is_opened_through_a_file_that_hides_the_token(hotdesk: Hotdesk
     environment = {**hotdesk.variables(), "PATH": f"{programs}:{os.environ['PATH']}"}
     subprocess.run([sys.executable, "-c", code, "mine"], env=environment, check=True)
 
-    give_up = time.monotonic() + 10
-    while not (said.exists() and said.read_text()) and time.monotonic() < give_up:
-        time.sleep(0.01)
+    eventually(lambda: said.exists() and bool(said.read_text()))
     assert TOKEN not in said.read_text()
     page = Path(said.read_text().strip().removeprefix("file://"))
     assert page == desk.folder / "open.html"
@@ -229,31 +228,13 @@ def test_what_a_log_says_to_the_terminal_does_not_reach_it(hotdesk: Hotdesk) -> 
     a_desk(hotdesk, "broken", log="\x1b[c\x07bad\n", status='{"child-pid": 1}\n{"exit-code": 3}\n')
 
     listed = hotdesk.try_("ls").stderr
-    screen = _on_a_terminal(hotdesk, "logs", "broken")
+    screen = on_a_terminal([*PROGRAM, "logs", "broken"], hotdesk.variables())
 
     assert "bad" in listed
     assert "bad" in screen
     assert "\x1b" not in listed + screen
     assert "\x07" not in listed + screen
     assert "\x1b[c" in hotdesk.run("logs", "broken")  # in a pipe it is what it is
-
-
-def _on_a_terminal(hotdesk: Hotdesk, *arguments: str) -> str:
-    master, slave = pty.openpty()
-    subprocess.run(
-        [*PROGRAM, *arguments],
-        cwd=hotdesk.folder,
-        env=hotdesk.variables(),
-        stdin=slave,
-        stdout=slave,
-        stderr=slave,
-        check=True,
-    )
-    os.close(slave)
-    try:
-        return os.read(master, 65536).decode()
-    finally:
-        os.close(master)
 
 
 @pytest.mark.parametrize("arguments", [["--time", "-1", "mine"], ["--all", "mine"]])

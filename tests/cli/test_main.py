@@ -17,6 +17,8 @@ from hotdesk.cli.main import main
 from hotdesk.errors import LockStaleError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.support.commandline import Hotdesk
 
 SLOW = {"rich", "httpx2", "tomlkit", "packaging", "pysequoia", "platformdirs", "psutil", "isal", "uv"}
@@ -92,19 +94,31 @@ def test_an_error_says_what_why_and_what_to_do_and_goes_to_stderr(hotdesk: Hotde
     assert done.stderr.splitlines()[-1] == " hint: correct `hotdesk.toml` and try again"
 
 
-def test_the_three_parts_of_an_error_have_their_lines(
+@pytest.fixture
+def failing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    @click.command("fail")
-    def fail() -> None:
-        raise LockStaleError("it happened", why="one\ntwo", hint="do this")
+) -> Callable[..., tuple[object, str]]:
+    """Give a command line whose command raises; its exit code, and what stands on stderr."""
 
-    monkeypatch.setattr("hotdesk.cli.main.hotdesk", fail)
-    with pytest.raises(SystemExit) as ended:
-        main([])
+    def run(error: BaseException, *words: str) -> tuple[object, str]:
+        @click.command("fail")
+        @click.argument("words", nargs=-1)
+        def fail(words: tuple[str, ...]) -> None:
+            raise error
 
-    assert ended.value.code == 1
-    assert capsys.readouterr().err == "error: it happened\n  why: one\n       two\n hint: do this\n"
+        monkeypatch.setattr("hotdesk.cli.main.hotdesk", fail)
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        return ended.value.code, capsys.readouterr().err
+
+    return run
+
+
+def test_the_three_parts_of_an_error_have_their_lines(failing: Callable[..., tuple[object, str]]) -> None:
+    code, said = failing(LockStaleError("it happened", why="one\ntwo", hint="do this"))
+
+    assert code == 1
+    assert said == "error: it happened\n  why: one\n       two\n hint: do this\n"
 
 
 @pytest.mark.parametrize("arguments", [["run", "true"], ["shell"], ["run", "--varient", "gpu", "--", "true"]])
@@ -120,39 +134,19 @@ def test_a_misspelt_option_of_run_is_not_taken_for_the_command(hotdesk: Hotdesk)
     assert "--varient" in hotdesk.try_("run", "--varient", "gpu", "--", "true").stderr
 
 
-def test_an_error_says_nothing_to_the_terminal(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    @click.command("fail")
-    def fail() -> None:
-        raise LockStaleError("one\x1b[c", why="two\x07", hint="three\x9b")
+def test_an_error_says_nothing_to_the_terminal(failing: Callable[..., tuple[object, str]]) -> None:
+    _, said = failing(LockStaleError("one\x1b[c", why="two\x07", hint="three\x9b"))
 
-    monkeypatch.setattr("hotdesk.cli.main.hotdesk", fail)
-    with pytest.raises(SystemExit):
-        main([])
-
-    said = capsys.readouterr().err
     assert [sign for sign in said if not sign.isprintable() and sign != "\n"] == []
     assert "one" in said
 
 
-def test_an_interrupted_command_says_that_it_can_go_on(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    @click.command("wait")
-    @click.argument("command")
-    def wait(command: str) -> None:
-        raise KeyboardInterrupt
+def test_an_interrupted_command_says_that_it_can_go_on(failing: Callable[..., tuple[object, str]]) -> None:
+    code, said = failing(KeyboardInterrupt(), "up")
 
-    monkeypatch.setattr("hotdesk.cli.main.hotdesk", wait)
-    with pytest.raises(SystemExit) as ended:
-        main(["up"])
-    assert ended.value.code == 130
-    assert "interrupted; what was downloaded is kept" in capsys.readouterr().err
-
-    with pytest.raises(SystemExit):
-        main(["logs"])
-    assert capsys.readouterr().err.strip() == "interrupted"
+    assert code == 130
+    assert "interrupted; what was downloaded is kept" in said
+    assert failing(KeyboardInterrupt(), "logs")[1].strip() == "interrupted"
 
 
 @pytest.mark.parametrize(
@@ -160,31 +154,19 @@ def test_an_interrupted_command_says_that_it_can_go_on(
     [(errno.ENOSPC, "hotdesk cache gc"), (errno.EDQUOT, "hotdesk cache gc"), (errno.EROFS, "HOTDESK_STORE")],
 )
 def test_what_the_system_refuses_is_an_error_with_a_cure(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], number: int, cure: str
+    failing: Callable[..., tuple[object, str]], number: int, cure: str
 ) -> None:
-    @click.command("write")
-    def write() -> None:
-        raise OSError(number, os.strerror(number), "/some/where")
+    code, said = failing(OSError(number, os.strerror(number), "/some/where"))
 
-    monkeypatch.setattr("hotdesk.cli.main.hotdesk", write)
-    with pytest.raises(SystemExit) as ended:
-        main([])
-
-    said = capsys.readouterr().err
-    assert ended.value.code == 1
+    assert code == 1
     assert said.startswith("error: the system refuses at /some/where\n")
     assert os.strerror(number) in said
     assert cure in said
 
 
-def test_a_mistake_of_hotdesks_own_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    @click.command("stumble")
-    def stumble() -> None:
-        raise FileNotFoundError(errno.ENOENT, "No such file", "/some/where")
-
-    monkeypatch.setattr("hotdesk.cli.main.hotdesk", stumble)
+def test_a_mistake_of_hotdesks_own_is_not_hidden(failing: Callable[..., tuple[object, str]]) -> None:
     with pytest.raises(FileNotFoundError):
-        main([])
+        failing(FileNotFoundError(errno.ENOENT, "No such file", "/some/where"))
 
 
 def test_a_reader_that_goes_away_is_no_error(hotdesk: Hotdesk) -> None:

@@ -9,7 +9,8 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.fetch.web import QUICK, Web, answer, artifact, breaks_off, other, slowly, wait_until
+from tests.fetch.web import QUICK, Web, answer, artifact, breaks_off, other, slowly
+from tests.support.waiting import eventually
 
 from hotdesk.errors import (
     FetchError,
@@ -346,7 +347,7 @@ def test_leaving_early_stops_and_keeps_what_came(web: Web, store: Store, client:
         waiting = threading.Thread(target=lambda: list(arrivals), daemon=True)
         waiting.start()
         partial = store.partial(item.sha256)
-        wait_until(lambda: partial.exists() and partial.stat().st_size == 100_000)
+        eventually(lambda: partial.exists() and partial.stat().st_size == 100_000)
         before = monotonic()
 
     waiting.join(5)

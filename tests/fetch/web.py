@@ -6,7 +6,6 @@ import hashlib
 import socket
 import struct
 import threading
-import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -217,10 +216,3 @@ def artifact(content: bytes, file: str = "demo-1-py3-none-any.whl", size: int | 
     if file.endswith(".deb"):
         return Artifact("debian", "debian", file, size, sha256)
     return Artifact("pypi", file.partition("-")[0], file, size, sha256)
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come to that"
-        time.sleep(0.01)

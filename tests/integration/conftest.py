@@ -106,6 +106,17 @@ def namespaces() -> None:
 
 
 @pytest.fixture(scope="session")
+def no_namespaces(namespaces: None) -> list[str]:
+    """What to put before a command so that it runs on a host that makes no more namespaces."""
+    script = 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"'
+    argv = ["unshare", "--user", "--map-root-user", "sh", "-ec", script, "sh"]
+    tried = subprocess.run([*argv, "true"], capture_output=True, text=True, check=False)
+    if tried.returncode:
+        pytest.skip(f"this host cannot be prepared so: {tried.stderr.strip()}")
+    return argv
+
+
+@pytest.fixture(scope="session")
 def session_store() -> Iterator[Path]:
     """One store for all tests that do not need an empty one; HOTDESK_TEST_STORE keeps it between sessions.
 

@@ -11,15 +11,16 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.support.folders import open_folder
+from tests.support.waiting import eventually
 
 from hotdesk import desk as desks
 from hotdesk.desk import Desk, DeskOrder
@@ -30,7 +31,7 @@ from hotdesk.errors import DeskError, EngineError
 from hotdesk.progress import SILENT, Task, Unit
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from hotdesk.engines.request import Root
 
@@ -366,14 +367,6 @@ def desk_root_of(desk: Desk) -> Root:
     return desk.root
 
 
-@contextmanager
-def open_folder() -> Iterator[Path]:
-    """A folder that every user can pass through, unlike pytest's own."""
-    with tempfile.TemporaryDirectory() as name:
-        Path(name).chmod(0o755)
-        yield Path(name)
-
-
 def pid_one(desk: Desk) -> int:
     pid: int = status_documents((desk.folder / "status").read_text())["child-pid"]
     return pid
@@ -400,10 +393,3 @@ def namespace_of(pid: int) -> str:
     with suppress(OSError):
         return os.readlink(f"/proc/{pid}/ns/pid")
     return ""
-
-
-def eventually(happens: Callable[[], bool], within: float = 20) -> None:
-    give_up = time.monotonic() + within
-    while not happens():
-        assert time.monotonic() < give_up
-        time.sleep(0.01)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.fetch import fetch_in_process
-from tests.fetch.web import Web, artifact, client, slowly, store, wait_until, web
+from tests.fetch.web import Web, artifact, client, slowly, store, web
+from tests.support.waiting import eventually
 
 from hotdesk.errors import FetchError, StoreError
 from hotdesk.fetch import Fetcher
@@ -69,7 +70,7 @@ def test_many_processes_share_one_download_of_each_file(web: Web, store: Store) 
 def test_the_second_process_waits_for_the_first(web: Web, store: Store) -> None:
     web.serve(WHEEL.name, CONTENT, slowly(1_000_000, seconds=2))
     first = start(web, store, WHEEL)
-    wait_until(lambda: len(web.requests) == 1)
+    eventually(lambda: len(web.requests) == 1)
     second = start(web, store, WHEEL)
 
     assert [first.communicate(timeout=30)[0], second.communicate(timeout=30)[0]] == [f"{WHEEL.name}\n"] * 2
@@ -80,7 +81,7 @@ def test_a_killed_download_is_resumed_by_whoever_waits(web: Web, store: Store) -
     web.serve(WHEEL.name, CONTENT, slowly(1_000_000))
     first = start(web, store, WHEEL)
     partial = store.partial(WHEEL.sha256)
-    wait_until(lambda: partial.exists() and partial.stat().st_size == 1_000_000)
+    eventually(lambda: partial.exists() and partial.stat().st_size == 1_000_000)
     second = start(web, store, WHEEL)
 
     first.send_signal(signal.SIGKILL)
@@ -99,7 +100,7 @@ def test_killed_at_random_moments_it_ends_with_the_right_file(web: Web, store: S
         web.serve(WHEEL.name, CONTENT, slowly(after))
         asked_again = counter(web)
         process = start(web, store, WHEEL)
-        wait_until(asked_again)
+        eventually(asked_again)
         process.kill()
         process.communicate(timeout=10)
 
@@ -115,7 +116,7 @@ def test_an_interrupt_ends_it_promptly(web: Web, store: Store) -> None:
     web.serve(WHEEL.name, CONTENT, slowly(1_000_000))
     process = start(web, store, WHEEL)
     partial = store.partial(WHEEL.sha256)
-    wait_until(lambda: partial.exists() and partial.stat().st_size == 1_000_000)
+    eventually(lambda: partial.exists() and partial.stat().st_size == 1_000_000)
     before = monotonic()
 
     process.send_signal(signal.SIGINT)

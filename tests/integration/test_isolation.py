@@ -9,17 +9,17 @@ import ctypes
 import json
 import os
 import platform
-import pty
 import socket
 import subprocess
 import sys
 import tempfile
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.support.terminal import on_a_terminal
+from tests.support.waiting import eventually
 
 from hotdesk.engines.landlock import scopes_supported
 from hotdesk.engines.request import RunRequest
@@ -167,9 +167,7 @@ class TestFiles:
             for descriptor in (folder, *files):
                 os.close(descriptor)
 
-        give_up = time.monotonic() + 10
-        while "exit-code" not in (tmp_path / "status").read_text() and time.monotonic() < give_up:
-            time.sleep(0.01)
+        eventually(lambda: "exit-code" in (tmp_path / "status").read_text())
         assert (tmp_path / "log").read_text().split() == ["0", "1", "2", "3"]
 
     def test_hotdesks_own_files_are_covered_where_the_project_holds_them(
@@ -393,19 +391,3 @@ class TestKernel:
         )
 
         assert inside(sandbox, probe).stdout == "38\n"
-
-
-def on_a_terminal(argv: list[str]) -> str:
-    """What a program prints that has a terminal of its own."""
-    pid, descriptor = pty.fork()
-    if pid == 0:
-        os.execvp(argv[0], argv)
-    said = b""
-    try:
-        while piece := os.read(descriptor, 4096):
-            said += piece
-    except OSError:  # the terminal's other side is closed: the program has ended
-        pass
-    os.waitpid(pid, 0)
-    os.close(descriptor)
-    return said.decode(errors="replace")

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import pty
 import re
-import select
-import shutil
 import signal
-import struct
 import subprocess
 import tempfile
-import termios
 import time
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,11 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.support.folders import open_folder
+from tests.support.terminal import terminal
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tests.integration.conftest import Sandbox
+    from tests.support.terminal import Screen
 
 
 pytestmark = pytest.mark.integration
@@ -228,13 +226,9 @@ def test_a_broken_root_is_named(sandbox: Sandbox, tmp_path: Path) -> None:
     assert "cache verify --repair" in said
 
 
-def test_a_host_without_namespaces_is_explained(sandbox: Sandbox) -> None:
-    prepare = 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"'
-    nested = ["unshare", "--user", "--map-root-user", "sh", "-ec", prepare, "sh"]
-    if subprocess.run([*nested, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("this host cannot be prepared so")
-
-    result = subprocess.run([*nested, *sandbox.argv("true")], capture_output=True, text=True, check=False)
+def test_a_host_without_namespaces_is_explained(sandbox: Sandbox, no_namespaces: list[str]) -> None:
+    argv = [*no_namespaces, *sandbox.argv("true")]
+    result = subprocess.run(argv, capture_output=True, text=True, check=False)
 
     assert result.returncode == 99
     assert "the sandbox cannot be set up on this host" in result.stderr
@@ -292,11 +286,7 @@ class TestTerminal:
             assert screen.exit_code() == 6
 
     def test_control_z_stops_hotdesk_and_fg_goes_on(self, sandbox: Sandbox) -> None:
-        run = quoted(sandbox.argv("sh", "-c", "echo ready; sleep 1; echo done"))
-        with terminal(["bash", "--norc", "--noediting", "-i"]) as screen:
-            screen.send("PS1='out> '\r")
-            screen.expect("out> ")
-            screen.send(f"{run}\r")
+        with job(sandbox.argv("sh", "-c", "echo ready; sleep 1; echo done")) as screen:
             screen.expect("ready")
             screen.send("\x1a")
             screen.expect("Stopped")
@@ -305,11 +295,7 @@ class TestTerminal:
 
     def test_a_program_that_stops_itself_stops_hotdesk_too(self, sandbox: Sandbox) -> None:
         # As an editor does on Ctrl-Z: the key is a key, and the editor stops its process group.
-        run = quoted(sandbox.argv("python", "-c", "import os; os.kill(0, 20); print('went on')"))
-        with terminal(["bash", "--norc", "--noediting", "-i"]) as screen:
-            screen.send("PS1='out> '\r")
-            screen.expect("out> ")
-            screen.send(f"{run}\r")
+        with job(sandbox.argv("python", "-c", "import os; os.kill(0, 20); print('went on')")) as screen:
             screen.expect("Stopped")
             screen.send("fg >/dev/null\r")
             screen.expect("went on")
@@ -323,65 +309,14 @@ class TestTerminal:
             screen.expect("read hello")
 
 
-class Screen:
-    """The other side of a terminal in which a program runs."""
-
-    def __init__(self, pid: int, descriptor: int) -> None:
-        self.pid, self.descriptor, self.seen = pid, descriptor, ""
-        self._from = 0
-
-    def send(self, keys: str) -> None:
-        os.write(self.descriptor, keys.encode())
-
-    def expect(self, text: str, within: float = 15) -> None:
-        """Wait for `text` after what was expected before."""
-        give_up = time.monotonic() + within
-        while text not in self.seen[self._from :]:
-            assert time.monotonic() < give_up, f"{text!r} did not come:\n{self.seen}"
-            assert self._read(0.2) or text in self.seen[self._from :], f"{text!r} never came:\n{self.seen}"
-        self._from = self.seen.index(text, self._from) + len(text)
-
-    def resize(self, rows: int, columns: int) -> None:
-        fcntl.ioctl(self.descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-
-    def exit_code(self) -> int:
-        give_up = time.monotonic() + 15
-        while time.monotonic() < give_up:
-            self._read(0.05)
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.pid = 0
-                while self._read(0.05):
-                    pass
-                return os.waitstatus_to_exitcode(status)
-        raise AssertionError(f"it did not end:\n{self.seen}")
-
-    def _read(self, within: float) -> bool:
-        """False when the other side has closed the terminal."""
-        if not select.select([self.descriptor], [], [], within)[0]:
-            return True
-        try:
-            piece = os.read(self.descriptor, 4096)
-        except OSError:
-            return False
-        self.seen += piece.decode(errors="replace")
-        return bool(piece)
-
-
 @contextmanager
-def terminal(argv: list[str]) -> Iterator[Screen]:
-    pid, descriptor = pty.fork()
-    if pid == 0:
-        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 77, 0, 0))
-        os.execvp(argv[0], argv)
-    screen = Screen(pid, descriptor)
-    try:
+def job(argv: list[str]) -> Iterator[Screen]:
+    """A shell with job control in which the command runs."""
+    with terminal(["bash", "--norc", "--noediting", "-i"]) as screen:
+        screen.send("PS1='out> '\r")
+        screen.expect("out> ")
+        screen.send(f"{quoted(argv)}\r")
         yield screen
-    finally:
-        if screen.pid:
-            os.kill(screen.pid, signal.SIGKILL)
-            os.waitpid(screen.pid, 0)
-        os.close(descriptor)
 
 
 @contextmanager
@@ -391,24 +326,6 @@ def started(argv: list[str]) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.kill()
-
-
-@contextmanager
-def open_folder() -> Iterator[Path]:
-    """A folder that every user can pass through, unlike pytest's own."""
-    folder = Path(tempfile.mkdtemp())
-    folder.chmod(0o755)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder)
-
-
-def eventually(happens: Callable[[], bool], within: float = 10) -> None:
-    give_up = time.monotonic() + within
-    while not happens():
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
 
 
 def wait_for_child(pid: int) -> None:

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from hotdesk.cli.output import human_bytes, json_option, print_json, print_table
+from hotdesk.cli.output import human_bytes, json_option, print_answer, print_json, print_table
 from hotdesk.cli.progress import show_progress
 
 
@@ -59,7 +59,7 @@ def gc_command(as_json: bool) -> None:
 
     with show_progress(quiet=as_json) as progress:
         freed = collect_garbage(Store(default_store_path(), progress.note), progress)
-    print_json({"freed": freed}) if as_json else click.echo(f"{human_bytes(freed)} freed")
+    print_answer({"freed": freed}, f"{human_bytes(freed)} freed", as_json=as_json)
 
 
 @cache_command.command("verify", epilog="Example: `hotdesk cache verify --repair` after a disk error.")

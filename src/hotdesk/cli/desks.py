@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hotdesk.cli.options import offline_option, variant_option
-from hotdesk.cli.output import human_age, json_option, plain, print_json, print_table
+from hotdesk.cli.output import human_age, json_option, plain, print_answer, print_json, print_table
 from hotdesk.cli.progress import show_progress
 
 if TYPE_CHECKING:
@@ -274,6 +274,4 @@ def rm_command(name: str | None, force: bool, as_json: bool) -> None:
 
     name = name or _the_desk(None, here_only=True).name
     remove(name, force=force)  # by its name: one that cannot be read can be removed too
-    print_json({"removed": name}) if as_json else click.echo(
-        f"{name} is removed; its project folder is as it was"
-    )
+    print_answer({"removed": name}, f"{name} is removed; its project folder is as it was", as_json=as_json)

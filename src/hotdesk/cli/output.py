@@ -17,6 +17,21 @@ json_option: Callable[[Any], Any] = click.option(
 )
 
 
+def print_answer(value: object, text: str, *, as_json: bool) -> None:
+    """`value` for programs, else `text` for people."""
+    if as_json:
+        print_json(value)
+    else:
+        click.echo(text)
+
+
+def mark(*, ok: bool, needed: bool = True) -> str:
+    """What a line about something that was checked begins with."""
+    if ok:
+        return click.style("ok    ", fg="green")
+    return click.style("FAIL  ", fg="red", bold=True) if needed else click.style("note  ", fg="yellow")
+
+
 def print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 

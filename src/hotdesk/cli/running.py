@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hotdesk.cli.options import offline_option, variant_option
-from hotdesk.cli.output import json_option, print_json
+from hotdesk.cli.output import json_option, mark, print_json
 from hotdesk.cli.progress import show_progress
 
 if TYPE_CHECKING:
@@ -104,10 +104,7 @@ def check_command(variant: str | None, what: str | None, offline: bool, as_json:
         code = _run(command, variant, "host", what, offline)
         results.append({"check": command[2], "ok": code == 0, "exit_code": code})
         if not as_json:
-            mark = (
-                click.style("ok   ", fg="green") if code == 0 else click.style("FAIL ", fg="red", bold=True)
-            )
-            click.echo(f"{mark}{command[2]}")
+            click.echo(f"{mark(ok=code == 0)}{command[2]}")
     if as_json:
         print_json(results)
     sys.exit(0 if all(result["ok"] for result in results) else 1)
