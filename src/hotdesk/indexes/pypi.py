@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -18,6 +18,7 @@ from urllib.request import url2pathname
 
 from hotdesk.errors import FetchError, GoneError, IndexConfigurationError
 from hotdesk.indexes import http, pages, pip
+from hotdesk.indexes.credentials import with_credentials, with_named_credentials
 from hotdesk.indexes.pip import is_set
 
 if TYPE_CHECKING:
@@ -55,6 +56,12 @@ def index_urls() -> tuple[IndexUrl, ...]:
     """
     with _asking:
         return _indexes()
+
+
+def authorized(url: str) -> str:
+    """`url` with the credentials of the user's first index on its host that has any."""
+    candidates = (with_credentials(url, index.url) for index in index_urls())
+    return next((candidate for candidate in candidates if candidate != url), url)
 
 
 def uv_environment() -> dict[str, str]:
@@ -105,7 +112,7 @@ def find_indexes(environment: Mapping[str, str]) -> tuple[IndexUrl, ...]:
             why="`no-index` is set, and there are no `find-links`",
             hint="set UV_DEFAULT_INDEX or UV_FIND_LINKS",
         )
-    return found
+    return tuple(replace(index, url=with_named_credentials(index.url, environment)) for index in found)
 
 
 def uv_settings(settings: pip.PipSettings, environment: Mapping[str, str]) -> dict[str, str]:
@@ -245,12 +252,3 @@ class PythonIndexes:
                 why=str(error),
                 hint="check the address in the settings of uv or pip",
             ) from None
-
-
-def with_credentials(url: str, index: str) -> str:
-    """`url` with the credentials of `index` where both are on the same host and `url` has none."""
-    target, source = urlsplit(url), urlsplit(index)
-    credentials, at, host = source.netloc.rpartition("@")
-    if at and target.scheme == source.scheme and target.netloc == host:
-        return target._replace(netloc=f"{credentials}@{host}").geturl()
-    return url

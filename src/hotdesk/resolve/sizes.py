@@ -39,9 +39,10 @@ def _ask(client: httpx2.Client, url: str) -> int:
     import httpx2
 
     from hotdesk.indexes.http import StatusError, explain, raise_for_status, stream
+    from hotdesk.indexes.pypi import authorized
 
     try:
-        with stream(client, url, {"Accept-Encoding": "identity"}) as response:
+        with stream(client, authorized(url), {"Accept-Encoding": "identity"}) as response:
             raise_for_status(response)
             stated = response.headers.get("Content-Length", "")
             return int(stated) if stated else sum(len(chunk) for chunk in response.iter_bytes())

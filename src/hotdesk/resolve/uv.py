@@ -205,6 +205,12 @@ def _failure(stderr: str) -> NoSolution:
             why="\n".join(body.splitlines()[-30:]),
             hint="choose another version of it, or add what its build misses to `[packages] debian`",
         )
+    if denied := re.search(r"hint: (.*) could not be queried due to .*\((40[13])", body):
+        raise FetchError(
+            "a package index denies access",
+            why=f"{denied[1]} answers {denied[2]}",
+            hint="put user and password into its address, its UV_INDEX_NAME_… variables, or `~/.netrc`",
+        )
     if "No solution found" in body:
         return NoSolution(explanation, _without_wheels(body))
     if re.search(r"Failed to (?:fetch|download)|error sending request|timed out|HTTP status", body):
