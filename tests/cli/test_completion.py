@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.cli.test_desks import a_desk
+from tests.support.host import lacking
 
 if TYPE_CHECKING:
     from tests.support.commandline import Hotdesk
@@ -22,7 +23,7 @@ def test_the_script_is_one_that_the_shell_accepts(hotdesk: Hotdesk, shell: str) 
 
     assert "_HOTDESK_COMPLETE" in script
     if shell != "bash" and shutil.which(shell) is None:
-        pytest.skip(f"{shell} is not installed")
+        lacking(f"{shell} is not installed")
     done = subprocess.run([shell, NO_RUN[shell]], input=script, text=True, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 

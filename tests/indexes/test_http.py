@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import httpx2
 import pytest
+from tests.support.host import lacking
 
 from hotdesk.errors import FetchError, GoneError, IndexConfigurationError
 from hotdesk.indexes.http import Retry, StatusError, certificate_file, explain, get, make_client, shown
@@ -244,7 +245,7 @@ def authority(server: ThreadingHTTPServer, tmp_path: Path) -> Path:
     try:
         subprocess.run(argv, check=True, capture_output=True)
     except FileNotFoundError:
-        pytest.skip("openssl is not installed")
+        lacking("openssl is not installed")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     server.socket = context.wrap_socket(server.socket, server_side=True)

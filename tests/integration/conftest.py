@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.commandline import Hotdesk
+from tests.support.host import lacking
 from tests.support.locked_index import LockedIndex
 
 from hotdesk.doctor import sandbox_starts
@@ -99,10 +100,10 @@ class Sandbox:
 
 @pytest.fixture(scope="session")
 def namespaces() -> None:
-    """Skip what needs a sandbox where the host makes none."""
+    """What needs a sandbox needs a host that makes one."""
     failed = [check for check in sandbox_starts() if not check.ok]
     if failed:
-        pytest.skip(f"this host makes no sandbox: {failed[0].why}")
+        lacking(f"this host makes no sandbox: {failed[0].why}")
 
 
 @pytest.fixture(scope="session")
@@ -112,7 +113,7 @@ def no_namespaces(namespaces: None) -> list[str]:
     argv = ["unshare", "--user", "--map-root-user", "sh", "-ec", script, "sh"]
     tried = subprocess.run([*argv, "true"], capture_output=True, text=True, check=False)
     if tried.returncode:
-        pytest.skip(f"this host cannot be prepared so: {tried.stderr.strip()}")
+        lacking(f"this host cannot be prepared so: {tried.stderr.strip()}")
     return argv
 
 

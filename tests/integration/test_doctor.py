@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from tests.support.host import lacking
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("namespaces")]
 
@@ -24,7 +25,7 @@ def checks_after(preparation: str) -> list[dict[str, str | bool]]:
     argv = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-ec", script, sys.executable, _CHECKS]
     result = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
     if result.returncode:
-        pytest.skip(f"this host cannot be prepared so: {result.stderr.strip()}")
+        lacking(f"this host cannot be prepared so: {result.stderr.strip()}")
     found: list[dict[str, str | bool]] = json.loads(result.stdout)
     return found
 

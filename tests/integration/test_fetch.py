@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.fetch import fetch_in_process
 from tests.fetch.web import Web, artifact, client, slowly, store, web
+from tests.support.host import lacking
 from tests.support.waiting import eventually
 
 from hotdesk.errors import FetchError, StoreError
@@ -141,7 +142,7 @@ def small_disk(tmp_path: Path) -> Iterator[Store]:
         check=False,
     )
     if mounted.returncode:
-        pytest.skip(f"this host mounts no tmpfs: {mounted.stderr.strip()}")
+        lacking(f"this host mounts no tmpfs: {mounted.stderr.strip()}")
     yield Store(folder / "store")
     subprocess.run(["umount", "--lazy", folder], check=True)
 
@@ -186,21 +187,16 @@ def test_a_read_only_store_is_told(small_disk: Store, client: httpx2.Client, beg
     assert "Read-only file system" in raised.value.why
 
 
-def reachable_index(client: httpx2.Client) -> str:
-    """The machine's default index; skips where it cannot be reached."""
+def index_of_the_network() -> str:
     index = next((index.url for index in pypi.index_urls() if index.url.startswith("http")), "")
     if not index:
-        pytest.skip("this machine has no index on the network")
-    try:
-        get(client, f"{index.rstrip('/')}/iniconfig/", accept=pages.ACCEPT)
-    except FetchError as error:
-        pytest.skip(f"the index cannot be reached: {error}")
+        lacking("this machine has no index on the network")
     return index
 
 
 def test_a_file_is_found_on_the_machines_index_and_fetched(tmp_path: Path) -> None:
     with make_client() as real:
-        index = reachable_index(real)
+        index = index_of_the_network()
         page = get(real, f"{index.rstrip('/')}/iniconfig/", accept=pages.ACCEPT)
         link = next(link for link in pages.links(page) if link.file.endswith(".whl") and link.sha256)
         content = get(real, link.url).body
