@@ -219,7 +219,10 @@ def test_a_damaged_desk_is_listed_as_such_with_its_cure(hotdesk: Hotdesk) -> Non
         ("sound", "stopped"),
         ("mine", "damaged"),
     ]
-    assert hotdesk.json("stop", "--all") == {"stopped": ["sound"]}
+    assert "cut short or overwritten" in done.stderr
+    assert "Error" not in done.stderr
+    assert hotdesk.json("stop", "--all") == {"stopped": ["sound", "mine"]}
+    assert "what is known of the desk `mine` cannot be read" in hotdesk.try_("start", "mine").stderr
     hotdesk.run("rm", "--force", "mine")
     assert [row["name"] for row in hotdesk.json("ls")] == ["sound"]
 

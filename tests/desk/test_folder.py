@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import threading
 import time
@@ -103,21 +104,45 @@ def test_a_link_in_place_of_a_file_is_not_followed(desk: Desk, tmp_path: Path) -
 
     with pytest.raises(OSError, match="symbolic links"):
         folders.open_private(desk.folder / "log")
-    with pytest.raises(OSError, match="symbolic links"):
+    with pytest.raises(DeskError) as caught:
         folders.read_desk(desk.folder)
+    assert "symbolic links" in caught.value.why
     folders.write_desk(desk)
 
     assert (tmp_path / "elsewhere").read_text() == "untouched"
     assert folders.read_desk(desk.folder) == desk
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"port": 1}', '{"labels": 1}'])
-def test_a_broken_record_is_named(desk: Desk, content: str) -> None:
+WHOLE: dict[str, object] = {
+    "hotdesk-desk": 1, "root": None, "project": None, "port": 1, "token": "", "started": 0, "boot": "",
+    "stopped": False, "labels": {},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("", "cut short or overwritten"),
+        ('{"port": 1', "cut short or overwritten"),
+        ("\x00" * 300, "cut short or overwritten"),
+        ("[]", "describes no desk"),
+        ('{"port": 1}', "describes no desk"),
+        ('{"hotdesk-desk": 0, "name": "term1"}', "another version of hotdesk wrote it: in format 0, not 1"),
+        ('{"hotdesk-desk": 1, "project": null}', "it lacks 'root': another version"),
+        (json.dumps(WHOLE | {"port": "none"}), "a value in it"),
+        (json.dumps(WHOLE | {"root": ["one"]}), "a value in it"),
+        (json.dumps(WHOLE | {"labels": 1}), "a value in it"),
+    ],
+)
+def test_a_damaged_record_is_explained(desk: Desk, content: str, why: str) -> None:
     (desk.folder / "desk.json").write_text(content)
 
-    with pytest.raises(DeskError, match="cannot be read") as caught:
+    with pytest.raises(DeskError, match="what is known of the desk `term1` cannot be read") as caught:
         folders.read_desk(desk.folder)
 
+    assert f"{desk.folder}/desk.json: " in caught.value.why
+    assert why in caught.value.why
+    assert "Error" not in caught.value.why
     assert "hotdesk rm term1" in caught.value.hint
     assert str(desk.home) in caught.value.hint  # which goes with it
 

@@ -26,6 +26,14 @@ def test_a_reused_process_id_is_never_killed(desk: Desk) -> None:
         innocent.kill()
 
 
+def test_what_others_may_write_names_no_process_to_stop(desk: Desk) -> None:
+    desk.folder.chmod(0o777)
+    _, [damaged] = desks.survey()
+
+    with pytest.raises(DeskError, match="not safe to use"):
+        desks.stop(damaged)
+
+
 def test_without_any_desk_there_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOTDESK_DATA", str(tmp_path / "empty"))
 

@@ -184,6 +184,19 @@ def test_a_crash_shows_and_the_next_start_clears_up(order: DeskOrder) -> None:
     assert alive(left) == []
 
 
+def test_a_damaged_desk_is_stopped_like_any_other(order: DeskOrder) -> None:
+    desk = desks.open_desk(order).desk
+    inside = processes_inside(desk)
+    (desk.folder / "desk.json").write_text('{"hotdesk-desk": 0}')
+    _, [damaged] = desks.survey()
+
+    desks.stop(damaged)
+
+    assert alive(inside) == []
+    assert is_free(desk.port)
+    assert "received signal 15" in desk.log.read_text()
+
+
 def test_two_at_once_give_one_desk_that_outlives_them_and_their_terminal(order: DeskOrder) -> None:
     code = (
         "import os, pickle, signal, sys; from hotdesk.desk import open_desk; "

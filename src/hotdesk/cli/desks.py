@@ -16,7 +16,7 @@ from hotdesk.cli.progress import show_progress
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hotdesk.desk import Condition, Desk, Opened
+    from hotdesk.desk import Condition, Damaged, Desk, Opened
 
 
 def _complete_desk(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -235,14 +235,18 @@ def url_command(name: str | None) -> None:
 @json_option
 def stop_command(name: str | None, every: bool, seconds: float, as_json: bool) -> None:
     """End everything that a desk started; its home and your folder stay."""
-    from hotdesk.desk import desks, stop
+    from hotdesk.desk import stop, survey
     from hotdesk.errors import HotdeskError
 
     if name and every:
         raise click.UsageError("give a name or --all, not both")
+    readable, damaged = survey()
+    meant: list[Desk | Damaged] = [*readable, *damaged]
+    if not every:
+        meant = [desk for desk in damaged if desk.name == name] or [_the_desk(name)]
     stopped: list[str] = []
     failure: HotdeskError | None = None
-    for desk in desks() if every else [_the_desk(name)]:
+    for desk in meant:
         try:
             stop(desk, within=seconds)
         except HotdeskError as error:  # the others are to be stopped all the same

@@ -143,21 +143,16 @@ def write_desk(desk: Desk) -> None:
 
 
 def read_desk(folder: Path) -> Desk | None:
-    """What `write_desk` wrote, None where no desk was ever started there."""
+    """What `write_desk` wrote, None where no desk was ever started there; `DeskError` where it is damaged."""
     try:
         check_private(folder)
         descriptor = os.open(folder / "desk.json", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            return _parse(file.read(), folder)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    with os.fdopen(descriptor, encoding="utf-8") as file:
-        try:
-            return _parse(json.load(file), folder)
-        except (ValueError, LookupError, TypeError) as error:
-            raise DeskError(
-                f"`{folder / 'desk.json'}` cannot be read",
-                why=f"{type(error).__name__}: {error}",
-                hint=f"save what you need from {folder / 'home'}, then `hotdesk rm {folder.name}`",
-            ) from None
+    except OSError as error:
+        raise _damaged(folder, error.strerror or str(error)) from error
 
 
 def write_opener(desk: Desk) -> Path:
@@ -225,7 +220,33 @@ def is_locked(path: Path, probe: int = fcntl.LOCK_SH) -> bool:
     return False
 
 
-def _parse(document: dict[str, Any], folder: Path) -> Desk:
+def _parse(content: bytes, folder: Path) -> Desk:
+    try:
+        document = json.loads(content)
+    except ValueError as error:
+        raise _damaged(folder, f"it was cut short or overwritten, and is no JSON any more: {error}") from None
+    written = document.get("hotdesk-desk") if isinstance(document, dict) else None
+    if written is None:
+        raise _damaged(folder, "it describes no desk")
+    if written != _FORMAT:
+        raise _damaged(folder, f"another version of hotdesk wrote it: in format {written}, not {_FORMAT}")
+    try:
+        return _desk(document, folder)
+    except KeyError as error:
+        raise _damaged(folder, f"it lacks {error}: another version wrote it, or it was edited") from None
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise _damaged(folder, f"it was edited, and a value in it is none that can be: {error}") from None
+
+
+def _damaged(folder: Path, why: str) -> DeskError:
+    return DeskError(
+        f"what is known of the desk `{folder.name}` cannot be read",
+        why=f"{folder / 'desk.json'}: {why}",
+        hint=f"save what you need from {folder / 'home'}, then `hotdesk rm {folder.name}`",
+    )
+
+
+def _desk(document: dict[str, Any], folder: Path) -> Desk:
     project, root = document["project"], document["root"]
     return Desk(
         name=folder.name,

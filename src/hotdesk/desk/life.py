@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from hotdesk.desk import folder as folders
 from hotdesk.desk.folder import Desk
 from hotdesk.desk.ports import LOOPBACK, is_free, port_taken, reserved_port
-from hotdesk.desk.register import Owner, claim, find, release
+from hotdesk.desk.register import Damaged, Owner, claim, find, release
 from hotdesk.desk.state import condition, reported, runs, this_boot, wait_until_ready
 from hotdesk.engines import sandbox
 from hotdesk.engines.request import WORK, Root, RunRequest
@@ -109,10 +109,13 @@ def _refuse_other_port(order: DeskOrder, desk: Desk) -> None:
         )
 
 
-def stop(desk: Desk, within: float = _STOPS_WITHIN) -> None:
+def stop(desk: Desk | Damaged, within: float = _STOPS_WITHIN) -> None:
     """End everything that the desk started; Jupyter gets `within` seconds to end by itself."""
-    if condition(desk).state == "running":
-        folders.write_desk(replace(desk, stopped=True))
+    if isinstance(desk, Damaged):
+        folders.check_private(desk.folder)  # or somebody else might name the process to be ended
+    if runs(desk.folder):
+        if isinstance(desk, Desk):
+            folders.write_desk(replace(desk, stopped=True))
         with _pid_one(desk.folder) as (pid, _):
             command = kept_command_of(pid) if pid else None
             if command:

@@ -84,8 +84,6 @@ def survey() -> tuple[list[Desk], list[Damaged]]:
             desk = folders.read_desk(entry)
         except DeskError as error:
             damaged.append(Damaged(entry.name, entry, error.why))
-        except OSError as error:
-            damaged.append(Damaged(entry.name, entry, f"{error.strerror}: {error.filename}"))
         else:
             if desk:
                 found.append(desk)
