@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from tests.desk.on_record import report, something_runs
 
 from hotdesk import desk as desks
 from hotdesk.desk import Desk, Owner
+from hotdesk.errors import DeskError
 
 
 def test_it_runs_while_something_inside_holds_the_lock(desk: Desk) -> None:
@@ -60,3 +62,5 @@ def test_what_is_only_registered_was_never_opened(desk: Desk) -> None:
     registered = desks.claim("new", Owner(None, "cpu"), fixed=True)
 
     assert desks.condition(registered).state == "never opened"
+    with pytest.raises(DeskError, match="the desk `new` has no log"):
+        list(desks.read_log(registered))

@@ -69,7 +69,14 @@ def wait_until_ready(desk: Desk, within: float = _READY_WITHIN) -> None:
 
 def read_log(desk: Desk, *, follow: bool = False) -> Iterator[str]:
     """The log in pieces; with `follow`, what is added too, until the desk ends."""
-    descriptor = os.open(desk.log, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(desk.log, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise DeskError(
+            f"the desk `{desk.name}` has no log",
+            why="Jupyter writes it, and was never opened on this desk",
+            hint=f"open it with `hotdesk up` in {desk.project}",
+        ) from None
     with os.fdopen(descriptor, encoding="utf-8", errors="replace") as file:
         while True:
             ended = not follow or condition(desk).state != "running"
