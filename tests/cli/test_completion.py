@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -35,9 +36,8 @@ def complete(hotdesk: Hotdesk, line: str) -> set[str]:
         "_HOTDESK_COMPLETE": "bash_complete",
         "COMP_WORDS": line,
         "COMP_CWORD": str(len(words) - 1),
-        **hotdesk.environment,
     }
-    said = type(hotdesk)(hotdesk.folder, hotdesk.store, hotdesk.data, asking).run()
+    said = replace(hotdesk, environment=hotdesk.environment | asking).run()
     return {row.partition(",")[2] for row in said.splitlines()}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -146,7 +147,7 @@ def test_a_folder_below_the_spec_belongs_to_it(hotdesk: Hotdesk) -> None:
     below = hotdesk.folder / "a" / "b"
     below.mkdir(parents=True)
 
-    done = type(hotdesk)(below, hotdesk.store, hotdesk.data, hotdesk.environment).run("lock", "--check")
+    done = replace(hotdesk, folder=below).run("lock", "--check")
 
     assert done == "the lock matches the spec\n"
 
@@ -187,9 +188,9 @@ def test_an_edit_that_cannot_be_locked_leaves_spec_and_lock_as_they_were(hotdesk
     nowhere = {"UV_NO_INDEX": "1", "UV_FIND_LINKS": str(hotdesk.folder), "UV_DEFAULT_INDEX": ""}
     lock = (hotdesk.folder / "hotdesk.lock").read_bytes()
 
-    done = type(hotdesk)(
-        hotdesk.folder, hotdesk.store, hotdesk.data, {**hotdesk.environment, **nowhere}
-    ).try_("add", "no-such-package-anywhere")
+    alone = replace(hotdesk, environment=hotdesk.environment | nowhere)
+
+    done = alone.try_("add", "no-such-package-anywhere")
 
     assert done.returncode == 1
     assert "Traceback" not in done.stderr

@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.folders import open_folder
+from tests.support.processes import alive, pid_one, processes_inside
 from tests.support.waiting import eventually
 
 from hotdesk import desk as desks
 from hotdesk.desk import Desk, DeskOrder
 from hotdesk.desk.folder import is_locked
 from hotdesk.desk.ports import is_free
-from hotdesk.engines.waiting import kept_command_of, status_documents
+from hotdesk.engines.waiting import kept_command_of
 from hotdesk.errors import DeskError, EngineError
 from hotdesk.progress import SILENT, Task, Unit
 
@@ -74,8 +75,8 @@ class TestOpened:
         assert (opened.folder / "keep" / "lock").read_bytes() == b"{}"
         assert "is running at" in "".join(desks.read_log(opened))
 
-    def test_opened_again_it_is_the_same(self, opened: Desk) -> None:
-        again = desks.open_desk(DeskOrder("opened", desk_root_of(opened), None, labels={"variant": "cpu"}))
+    def test_opened_again_it_is_the_same(self, opened: Desk, desk_root: Root) -> None:
+        again = desks.open_desk(DeskOrder("opened", desk_root, None, labels={"variant": "cpu"}))
 
         assert (again.desk, again.already) == (opened, True)
 
@@ -169,7 +170,7 @@ def test_a_crash_shows_and_the_next_start_clears_up(order: DeskOrder) -> None:
 
     os.kill(command, signal.SIGKILL)
     eventually(lambda: desks.condition(desk).state != "running")
-    eventually(lambda: not desks_lock_is_held(desk))
+    eventually(lambda: not is_locked(desk.folder / "alive"))
 
     found = desks.condition(desk)
     assert (found.state, found.exit_code) == ("crashed", 128 + 9)
@@ -239,10 +240,10 @@ def test_a_taken_port_that_was_asked_for_is_an_error_that_names_who_has_it(order
 
 
 def test_a_port_that_the_running_desk_does_not_have_is_refused(
-    opened: Desk, monkeypatch: pytest.MonkeyPatch
+    opened: Desk, desk_root: Root, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOTDESK_DATA", str(opened.folder.parent.parent))
-    asked = DeskOrder("opened", desk_root_of(opened), None, 18899, port_fixed=True, labels={"variant": "cpu"})
+    asked = DeskOrder("opened", desk_root, None, 18899, port_fixed=True, labels={"variant": "cpu"})
 
     with pytest.raises(DeskError, match=f"is open already, on port {opened.port}"):
         desks.open_desk(asked)
@@ -369,40 +370,3 @@ def leave_a_child(desk: Desk) -> None:
     profile.write_text("(setsid nohup sleep 600 >/dev/null 2>&1 &)\n")
     assert get(desk, "/api/terminals", desk.token, "POST") == http.client.OK
     eventually(lambda: len(processes_inside(desk)) >= before + 2)
-
-
-def desks_lock_is_held(desk: Desk) -> bool:
-    return is_locked(desk.folder / "alive")
-
-
-def desk_root_of(desk: Desk) -> Root:
-    assert desk.root
-    return desk.root
-
-
-def pid_one(desk: Desk) -> int:
-    pid: int = status_documents((desk.folder / "status").read_text())["child-pid"]
-    return pid
-
-
-def processes_inside(desk: Desk) -> list[int]:
-    """Every process in the desk's namespace of processes."""
-    own = namespace_of(pid_one(desk))
-    every = [int(process.name) for process in Path("/proc").iterdir() if process.name.isdecimal()]
-    return [pid for pid in every if own and namespace_of(pid) == own]
-
-
-def alive(pids: list[int]) -> list[int]:
-    """Those that are still there, and are more than a number that nobody has asked for yet."""
-    found = []
-    for pid in pids:
-        with suppress(OSError):
-            if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
-                found.append(pid)
-    return found
-
-
-def namespace_of(pid: int) -> str:
-    with suppress(OSError):
-        return os.readlink(f"/proc/{pid}/ns/pid")
-    return ""

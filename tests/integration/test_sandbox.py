@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.folders import open_folder
+from tests.support.processes import sleeping
 from tests.support.terminal import terminal
 from tests.support.waiting import eventually
 
@@ -127,12 +128,12 @@ def test_a_signal_that_comes_too_early_is_not_lost(sandbox: Sandbox, delay: floa
 def test_a_hang_up_of_the_terminal_ends_the_command(sandbox: Sandbox) -> None:
     marker = f"985{os.getpid()}"
     with terminal(sandbox.argv("sleep", marker)) as screen:
-        eventually(lambda: bool(processes_with(marker)))
+        eventually(lambda: bool(sleeping(marker)))
 
         with open(os.devnull, "rb") as nothing:
             os.dup2(nothing.fileno(), screen.descriptor)
 
-        eventually(lambda: not processes_with(marker))
+        eventually(lambda: not sleeping(marker))
 
 
 def test_what_the_caller_ignores_is_ignored_inside(sandbox: Sandbox) -> None:
@@ -148,11 +149,11 @@ def test_kill_9_ends_everything_inside(sandbox: Sandbox) -> None:
     with started(sandbox.argv("sh", "-c", script)) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-        eventually(lambda: len(processes_with(marker)) >= 2)
+        eventually(lambda: len(sleeping(marker)) >= 2)
 
         process.kill()
 
-        eventually(lambda: not processes_with(marker))
+        eventually(lambda: not sleeping(marker))
 
 
 def test_the_end_of_the_command_ends_everything_inside(sandbox: Sandbox) -> None:
@@ -161,7 +162,7 @@ def test_the_end_of_the_command_ends_everything_inside(sandbox: Sandbox) -> None
     result = sandbox.run("sh", "-c", f"nohup setsid sleep {marker} >/dev/null 2>&1 & exit 3")
 
     assert result.returncode == 3
-    eventually(lambda: not processes_with(marker))
+    eventually(lambda: not sleeping(marker))
 
 
 def test_without_network_only_the_own_loopback_is_there(sandbox: Sandbox) -> None:
@@ -348,19 +349,6 @@ def started(argv: list[str]) -> Iterator[subprocess.Popen[str]]:
 def wait_for_child(pid: int) -> None:
     """Until hotdesk has forked: from here on it holds signals for the command."""
     eventually(lambda: bool(Path(f"/proc/{pid}/task/{pid}/children").read_text()))
-
-
-def processes_with(argument: str) -> list[int]:
-    found = []
-    for process in Path("/proc").iterdir():
-        if process.name.isdecimal():
-            try:
-                arguments = (process / "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if arguments[:2] == [b"sleep", argument.encode()]:
-                found.append(int(process.name))
-    return found
 
 
 def quoted(argv: list[str]) -> str:
