@@ -209,7 +209,8 @@ def _failure(stderr: str) -> NoSolution:
         raise FetchError(
             "a package index denies access",
             why=f"{denied[1]} answers {denied[2]}",
-            hint="put user and password into its address, its UV_INDEX_NAME_… variables, or `~/.netrc`",
+            hint="put user and password into its address or its UV_INDEX_NAME_… variables; "
+            "`~/.netrc` serves as well, but not where a package has to be built",
         )
     if "No solution found" in body:
         return NoSolution(explanation, _without_wheels(body))
