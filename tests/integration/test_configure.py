@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.support.host import lacking
 
 from hotdesk.build.configure import configure
 from hotdesk.build.dpkg import write_database
@@ -47,7 +48,7 @@ def a_tree(folder: Path, programs: tuple[str, ...] = ("sh", "dd", "ln", "rm")) -
     for name in programs:
         found = shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin")
         if found is None:
-            pytest.skip(f"this host has no {name}")
+            lacking(f"this host has no {name}")
         linked = subprocess.run(["ldd", found], capture_output=True, text=True, check=False).stdout
         libraries = re.findall(r"(/\S+) \(0x", linked)
         for path in libraries:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.layers.debs import member, write_deb
+from tests.support.host import lacking
 
 from hotdesk.build.system import make_system
 from hotdesk.engines.bubblewrap import run_bwrap
@@ -53,7 +54,18 @@ class Base:
         return self.item / TREE
 
     def run(self, *command: str) -> subprocess.CompletedProcess[bytes]:
-        options = ["--unshare-all", "--ro-bind", str(self.tree), "/", "--proc", "/proc", "--dev", "/dev"]
+        options = [
+            "--unshare-all",
+            "--ro-bind",
+            str(self.tree),
+            "/",
+            "--proc",
+            "/proc",
+            "--dev",
+            "/dev",
+            "--tmpfs",
+            "/tmp",
+        ]
         return run_bwrap(options, command, environment={"PATH": "/usr/bin", "LC_ALL": "C.UTF-8"})
 
 
@@ -68,7 +80,7 @@ def make_base(release: str, requests: list[str], folder: Path) -> Base:
             fetched = fetcher.fetch([package.artifact for package in packages])
             files = {artifact.sha256: path for artifact, path in fetched}
     except HotdeskError as error:
-        pytest.skip(f"no packages of {release} to be had here: {error}")
+        lacking(f"no packages of {release} to be had here: {error}")
     item = make_system(store, packages, [(package, files[package.artifact.sha256]) for package in packages])
     return Base(packages, files, item)
 
@@ -109,6 +121,21 @@ def test_bookworm_works_as_well(bookworm: Base) -> None:
 
     assert result.stdout.decode() == "(3, 11)\n"
     assert verify_tree(bookworm.item) == []
+
+
+@pytest.mark.parametrize("release", ["trixie", "bookworm"])
+def test_the_authorities_are_those_that_debians_own_script_gives(
+    release: str, request: pytest.FixtureRequest
+) -> None:
+    base: Base = request.getfixturevalue(release)
+    script = "/usr/sbin/update-ca-certificates --etccertsdir /tmp/certs --hooksdir '' >/dev/null"
+    listed = "find . -printf '%P %y %l %m\\n' | sort; sha256sum ca-certificates.crt"
+
+    made = base.run("sh", "-c", f"mkdir /tmp/certs && {script} && cd /tmp/certs && {listed}")
+    held = base.run("sh", "-c", f"cd /etc/ssl/certs && {listed}")
+
+    assert held.stdout == made.stdout
+    assert len(held.stdout.splitlines()) > 200
 
 
 def test_what_belongs_to_others_is_recorded_and_not_on_disk(trixie: Base) -> None:
@@ -273,9 +300,10 @@ def plain_dpkg(base: Base, folder: Path) -> dict[str, Written]:
     return {entry.path: entry for entry in scan_tree(tree).entries}
 
 
-@pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="dpkg-deb is not on this machine")
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can unpack a tree with its modes to compare with")
 def test_the_tree_is_the_one_that_plain_dpkg_makes(trixie: Base, tmp_path: Path) -> None:
+    if not shutil.which("dpkg-deb"):
+        lacking("dpkg-deb is not on this machine")
     theirs = plain_dpkg(trixie, tmp_path)
     ours = {entry.path: entry for entry in read_contents(trixie.item).entries}
 
