@@ -340,20 +340,20 @@ def test_a_hint_holds_no_credentials(store: Store) -> None:
 
 
 def test_leaving_early_stops_and_keeps_what_came(web: Web, store: Store, client: httpx2.Client) -> None:
-    [(item, content)] = make(1, size=200_000).items()
-    web.serve(item.name, content, slowly(100_000))
+    [(item, content)] = make(1, size=1_000_000).items()
+    web.serve(item.name, content, slowly(700_000))
     with make_fetcher(web, store, client) as fetcher:
         arrivals = fetcher.fetch([item])
         waiting = threading.Thread(target=lambda: list(arrivals), daemon=True)
         waiting.start()
         partial = store.partial(item.sha256)
-        eventually(lambda: partial.exists() and partial.stat().st_size == 100_000)
+        eventually(lambda: partial.exists() and partial.stat().st_size > 500_000)
         before = monotonic()
 
     waiting.join(5)
     assert not waiting.is_alive()
     assert monotonic() - before < 3
-    assert partial.read_bytes() == content[:100_000]
+    assert partial.read_bytes() == content[:700_000]
 
 
 def test_a_disk_that_is_too_small_is_told_before_anything_is_asked(web: Web, fetcher: Fetcher) -> None:

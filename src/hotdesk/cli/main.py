@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import gc
 import importlib
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from hotdesk import __version__
+from hotdesk import COLLECTS_AFTER, __version__
 from hotdesk.cli.encoding import restart_in_utf8
 from hotdesk.cli.output import plain
 from hotdesk.errors import HotdeskError
@@ -88,6 +89,7 @@ def hotdesk() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     restart_in_utf8()
+    gc.set_threshold(COLLECTS_AFTER)
     words = sys.argv[1:] if arguments is None else arguments
     command = next((word for word in words if not word.startswith("-")), "")
 

@@ -84,7 +84,7 @@ class Partial:
         """Bytes still to come."""
         return self._artifact.size - self.position
 
-    def append(self, chunk: bytes) -> None:
+    def append(self, chunk: bytes | bytearray) -> None:
         """`HashMismatchError` where the file would become larger than it was locked."""
         if len(chunk) > self.missing:
             raise mismatch(self._artifact, f"it is larger than the {self._artifact.size:,} bytes locked")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import threading
+import time
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from hotdesk.store import Store
 
 PROGRESS_WORTH_A_TRY = 1 << 20
+_BLOCK = 1 << 18  # written at once; a server's pieces are the size of a TLS record
+_SHOWN_AFTER = 0.2  # seconds
 
 
 class StoppedError(Exception):
@@ -209,9 +212,19 @@ class Transfer:
         with stream(self._client, url, headers) as response, self._stop.covers(response):
             self._line_up(response, partial)
             self._stop.check()
-            for chunk in response.iter_raw():
-                self._stop.check()
-                partial.append(chunk)
+            waiting = bytearray()
+            due = time.monotonic() + _SHOWN_AFTER
+            try:
+                for chunk in response.iter_raw():
+                    self._stop.check()
+                    waiting += chunk
+                    if len(waiting) >= _BLOCK or time.monotonic() > due:
+                        block, waiting = waiting, bytearray()
+                        partial.append(block)
+                        self._show(partial)
+                        due = time.monotonic() + _SHOWN_AFTER
+            finally:
+                partial.append(waiting)
                 self._show(partial)
         if partial.missing:
             raise CutShortError(f"the connection ended {partial.missing:,} bytes early")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import httpx2
 
-CONNECTIONS = 16
+CONNECTIONS = 8
 SECONDS_TO_CONNECT = 15
 SECONDS_OF_SILENCE = 30
 E = TypeVar("E", bound=BaseException)
