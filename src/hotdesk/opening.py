@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hotdesk.build.background import compile_in_background
 from hotdesk.build.root import open_root
-from hotdesk.desk import Desk, DeskOrder, Opened, Owner, claim, condition, data_path, occupied, open_desk
+from hotdesk.desk import (
+    Desk,
+    DeskOrder,
+    EarlyDesk,
+    Opened,
+    Owner,
+    claim,
+    condition,
+    data_path,
+    early_desk,
+    occupied,
+    open_desk,
+)
 from hotdesk.desk.ports import require_free
 from hotdesk.engines import sandbox
 from hotdesk.engines.request import WORK, RunRequest
@@ -101,8 +113,9 @@ def _open(
     port_fixed: bool,
 ) -> Opened:
     store = Store(default_store_path(), preparation.progress.note)
-    with _root(store, locked, preparation) as root:
-        order = DeskOrder(
+
+    def order(root: Root) -> DeskOrder:
+        return DeskOrder(
             name=desk.name,
             root=root,
             project=desk.project,
@@ -112,8 +125,20 @@ def _open(
             keep=keep,
             hidden=_own_folders(),
         )
-        opened = open_desk(order, preparation.progress)
-        store.record_user(opened.desk.folder / "keep" / LOCK_NAME)
+
+    # Most of what a first opening waits for is large libraries; Jupyter starts beside them.
+    early: EarlyDesk | None = None
+    with ExitStack() as started:
+
+        def start_early(root: Root) -> None:
+            nonlocal early
+            early = started.enter_context(early_desk(order(root)))
+
+        with _root(store, locked, preparation, start_early) as root:
+            opened = early.complete(root, preparation.progress) if early else None
+            started.close()
+            opened = opened or open_desk(order(root), preparation.progress)
+            store.record_user(opened.desk.folder / "keep" / LOCK_NAME)
     compile_in_background(store, locked)
     return opened
 
@@ -155,10 +180,15 @@ def prepared_run(
         yield lambda: sandbox.run(request)
 
 
-def _root(store: Store, locked: LockedVariant, preparation: Preparation) -> AbstractContextManager[Root]:
+def _root(
+    store: Store,
+    locked: LockedVariant,
+    preparation: Preparation,
+    enough: Callable[[Root], None] | None = None,
+) -> AbstractContextManager[Root]:
     if not store.item("environment", Keys.of(locked).environment).exists():
         sandbox.require_sandbox()  # rather now than after the downloads
-    return open_root(store, locked, offline=preparation.offline, progress=preparation.progress)
+    return open_root(store, locked, offline=preparation.offline, progress=preparation.progress, enough=enough)
 
 
 def _record(store: Store, project: Project) -> None:

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.layers.wheelhouse import WHEEL, write_wheel
 
-from hotdesk.build.environment import add_bytecode, make_environment, verify_environment
+from hotdesk.build.environment import EnvironmentBuild, add_bytecode, make_environment, verify_environment
 from hotdesk.errors import UnsafeArchiveError
 from hotdesk.keys import environment_key
 from hotdesk.layers.contents import scan_tree, write_contents
@@ -265,3 +266,38 @@ def test_bytecode_that_is_half_linked_is_no_damage_and_strange_bytecode_is(
     assert verify_environment(store, environment) == [
         f"{SITE}/__pycache__/strange.cpython-313.pyc does not belong here"
     ]
+
+
+def test_the_order_in_which_wheels_arrive_makes_no_difference(
+    store: Store, item: MakeWheel, tmp_path: Path
+) -> None:
+    shared = {"same.py": b"the same", "deep/x.py": b""}
+    wheels = [item(name, {**shared, "other.py": name.encode(), f"deep/{name}.py": b""}) for name in "abc"]
+    expected = scan_tree(make_environment(store, wheels, "3.13") / "tree")
+
+    for number, arrivals in enumerate(itertools.permutations(wheels)):
+        folder = tmp_path / f"environment{number}"
+        folder.mkdir()
+        build = EnvironmentBuild(folder, "3.13")
+        for wheel in arrivals[:2]:
+            build.link(wheel)
+        build.settle(sorted(arrivals[:2], key=wheels.index))  # enough to start with
+        build.link(arrivals[2])
+        build.finish(wheels)
+        assert scan_tree(folder / "tree") == expected
+        assert (folder / "tree" / SITE / "other.py").read_bytes() == b"c"
+
+
+def test_a_file_and_a_folder_of_one_name_are_refused_whoever_comes_first(
+    item: MakeWheel, tmp_path: Path
+) -> None:
+    wheels = [item("a", {"thing": b"a file"}), item("b", {"thing/inside.py": b""})]
+
+    for number, arrivals in enumerate((wheels, wheels[::-1])):
+        folder = tmp_path / f"environment{number}"
+        folder.mkdir()
+        build = EnvironmentBuild(folder, "3.13")
+        for wheel in arrivals:
+            build.link(wheel)
+        with pytest.raises(UnsafeArchiveError, match="thing` is a file in one, a folder in the other"):
+            build.finish(wheels)

@@ -24,7 +24,7 @@ from hotdesk.errors import UnsafeArchiveError
 from hotdesk.keys import wheel_tree_key
 from hotdesk.layers.contents import read_contents, verify_tree
 from hotdesk.layers.entries import File
-from hotdesk.layers.wheels import make_wheel_tree, wheel_entries
+from hotdesk.layers.wheels import is_library, make_wheel_tree, wheel_entries
 from hotdesk.store import Store
 
 if TYPE_CHECKING:
@@ -465,3 +465,24 @@ def test_a_changed_byte_never_changes_a_file(
         return
     for name in (f"{SITE}/odd/a.py", f"{SITE}/b"):
         assert after.get(name, before[name]) == before[name]
+
+
+@pytest.mark.parametrize(
+    ("files", "library"),
+    [
+        (
+            {"odd/__init__.py": b"", f"{DATA}/scripts/odd": b"#!python\n", f"{DATA}/purelib/more.py": b""},
+            True,
+        ),
+        (
+            {f"{INFO}/entry_points.txt": b"[console_scripts]\nodd = odd:main\n[gui_scripts]\nx = odd:x\n"},
+            True,
+        ),
+        ({f"{INFO}/entry_points.txt": b"[jupyter_client.kernel_provisioners]\nodd = odd:main\n"}, False),
+        ({f"{DATA}/data/etc/jupyter/jupyter_server_config.d/odd.json": b"{}"}, False),
+    ],
+)
+def test_a_library_waits_for_an_import_or_a_command(
+    tmp_path: Path, files: dict[str, bytes], library: bool
+) -> None:
+    assert is_library(write_wheel(tmp_path / "odd-1.0-py3-none-any.whl", files)) is library

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import os
 import re
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from hotdesk.errors import UnsafeArchiveError
@@ -28,10 +27,66 @@ if TYPE_CHECKING:
 _COMPILED = "compiled"
 _OWNERS = "owners.json"
 _MADE_OF = "made-of.json"
-_LINKERS = 2  # more than two threads only wait for the file system's journal
+LINKERS = 2  # more than two threads only wait for the file system's journal
 _BEGUN = ".begun"
 _UNFINISHED = re.compile(r"/__pycache__/\.[^/]*\.pyc\.[0-9]+$")  # what a killed `add_bytecode` may leave
 _NO_LINK = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOSYS, errno.EOPNOTSUPP}
+
+
+class EnvironmentBuild:
+    """An environment on its way in `item`, an empty folder of the store: `link` each wheel, then `finish`."""
+
+    def __init__(self, item: Path, python: str) -> None:
+        self.tree = item / TREE
+        self._item = item
+        self._python = python
+        self._directories: set[str] = set()
+        for directory in ("", "bin"):
+            self._make_directory(directory)
+        _write_own_files(self.tree, python)
+        (item / _COMPILED).mkdir()
+
+    def link(self, wheel: Path) -> None:
+        """Link the files of a wheel item, from any thread; where one is there already, it stays for now."""
+        folders: dict[str, list[str]] = {}
+        for written in read_contents(wheel).entries:
+            if written.content == "directory":
+                folders.setdefault(written.path, [])
+            else:
+                folder, _, name = written.path.rpartition("/")
+                folders.setdefault(folder, []).append(name)
+        with suppress(NotADirectoryError):  # a file in one wheel and a folder in another: `settle` refuses it
+            for folder, names in folders.items():
+                self._make_directory(folder)
+                _link_files(wheel / TREE / folder, self.tree / folder, names)
+
+    def _make_directory(self, path: str) -> None:
+        if path in self._directories:
+            return
+        if path:
+            self._make_directory(path.rpartition("/")[0])
+        with suppress(FileExistsError):  # by another thread, or as a file: linking into it will fail
+            _make_directory(f"{self.tree}/{path}")
+        self._directories.add(path)
+
+    def settle(self, wheels: Sequence[Path], progress: Progress = SILENT) -> dict[str, Path]:
+        """Give each path that several of `wheels` hold to the last of them; returns who has it."""
+        shared = _shared(wheels, progress)
+        for path, winner in shared.items():
+            folder, _, name = path.rpartition("/")
+            with _opened(winner / TREE / folder) as source, _opened(self.tree / folder) as target:
+                _put_in_place(name, source, target)
+        return shared
+
+    def finish(
+        self, wheels: Sequence[Path], bytecode: Iterable[Path] = (), progress: Progress = SILENT
+    ) -> None:
+        """Once all of `wheels`, in layer order, are linked: settle what they share, add `bytecode`."""
+        owners = {path: winner.name for path, winner in self.settle(wheels, progress).items()}
+        (self._item / _OWNERS).write_text(json.dumps(owners), encoding="utf-8")
+        made_of = {"python": self._python, "wheels": [wheel.name for wheel in wheels]}
+        (self._item / _MADE_OF).write_text(json.dumps(made_of), encoding="utf-8")
+        add_bytecode(self._item, bytecode)
 
 
 def make_environment(
@@ -51,22 +106,11 @@ def make_environment(
     """
 
     def fill(item: Path) -> None:
-        plan = _plan(wheels)
-        _note_overlaps(plan, progress)
-        tree = item / TREE
-        _make_directory(str(tree))
-        for directory in sorted(plan.directories):
-            _make_directory(f"{tree}/{directory}")
-        with ThreadPoolExecutor(_LINKERS) as pool:
-            for _ in pool.map(lambda wheel: _link_wheel(wheel, plan.names[wheel], tree), wheels):
+        build = EnvironmentBuild(item, python)
+        with ThreadPoolExecutor(LINKERS) as pool:
+            for _ in pool.map(build.link, wheels):
                 pass
-        _write_own_files(tree, python)
-        owners = {path: owner.name for path, owner in plan.shared.items()}
-        (item / _OWNERS).write_text(json.dumps(owners), encoding="utf-8")
-        made_of = {"python": python, "wheels": [wheel.name for wheel in wheels]}
-        (item / _MADE_OF).write_text(json.dumps(made_of), encoding="utf-8")
-        (item / _COMPILED).mkdir()
-        add_bytecode(item, bytecode)
+        build.finish(wheels, bytecode, progress)
 
     return store.make(
         "environment", environment_key([wheel.name for wheel in wheels], python, interpreter), fill
@@ -149,44 +193,34 @@ def _expected_bytecode(store: Store, environment: Path, linked: set[str]) -> Ite
             yield written, certain
 
 
-@dataclass
-class _Plan:
-    """What to link from each wheel, by folder; `shared` has the winner of each path that several hold."""
-
-    directories: set[str] = field(default_factory=set)
-    names: dict[Path, dict[str, list[str]]] = field(default_factory=dict)
-    shared: dict[str, Path] = field(default_factory=dict)
-    conflicts: dict[str, tuple[Path, Path]] = field(default_factory=dict)
-
-
-def _plan(wheels: Sequence[Path]) -> _Plan:
-    plan = _Plan(directories={"bin"})
-    owners: dict[str, tuple[Path, Written]] = {}
+def _shared(wheels: Sequence[Path], progress: Progress) -> dict[str, Path]:
+    """For each path that several wheels hold, the last of them. Where they differ there, it is noted."""
+    directories: set[str] = set()
+    owners: dict[str, tuple[Path, str]] = {}
+    shared: dict[str, Path] = {}
+    conflicts: dict[str, tuple[Path, Path]] = {}
     for wheel in wheels:
         for written in read_contents(wheel).entries:
             if written.content == "directory":
-                plan.directories.add(written.path)
+                directories.add(written.path)
                 continue
             if previous := owners.get(written.path):
-                plan.shared[written.path] = wheel
-                if previous[1].content != written.content:
-                    plan.conflicts[written.path] = (previous[0], wheel)
-            owners[written.path] = wheel, written
-    if both := sorted(plan.directories & owners.keys()):
+                shared[written.path] = wheel
+                if previous[1] != written.content:
+                    conflicts[written.path] = (previous[0], wheel)
+            owners[written.path] = wheel, written.content
+    if both := sorted({"bin", *directories} & owners.keys()):
         raise UnsafeArchiveError(
             f"two wheels cannot be installed together: `{both[0]}` is a file in one, a folder in the other",
             hint="leave one of them out of the spec",
         )
-    plan.names = {wheel: {} for wheel in wheels}
-    for path, (owner, _) in owners.items():
-        folder, _, name = path.rpartition("/")
-        plan.names[owner].setdefault(folder, []).append(name)
-    return plan
+    _note_overlaps(conflicts, progress)
+    return shared
 
 
-def _note_overlaps(plan: _Plan, progress: Progress) -> None:
+def _note_overlaps(conflicts: dict[str, tuple[Path, Path]], progress: Progress) -> None:
     by_pair: dict[tuple[str, str], list[str]] = {}
-    for path, (loser, winner) in plan.conflicts.items():
+    for path, (loser, winner) in conflicts.items():
         by_pair.setdefault((_project(loser), _project(winner)), []).append(path)
     for (replaced, replacing), paths in sorted(by_pair.items()):
         progress.note(
@@ -203,16 +237,20 @@ def _project(wheel: Path) -> str:
     return wheel.name
 
 
-def _link_wheel(wheel: Path, folders: dict[str, list[str]], tree: Path) -> None:
-    for folder, names in folders.items():
-        source = os.open(f"{wheel}/{TREE}/{folder}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        target = os.open(f"{tree}/{folder}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            for name in names:
-                _link_or_copy(name, source, name, target)
-        finally:
-            os.close(source)
-            os.close(target)
+def _link_files(source: Path, target: Path, names: Iterable[str]) -> None:
+    with _opened(source) as here, _opened(target) as there:
+        for name in names:
+            with suppress(FileExistsError):
+                _link_or_copy(name, here, name, there)
+
+
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _link_or_copy(name: str, source: int, new_name: str, target: int) -> None:
@@ -262,15 +300,11 @@ def _link_bytecode(tree: Path, item: Path, owners: dict[str, str]) -> None:
         folder, _, name = written.path.rpartition("/")
         folders.setdefault(folder, []).append(name)
     for folder, names in folders.items():
-        _make_cache_folder(f"{tree}/{folder}")
-        source = os.open(f"{item}/{TREE}/{folder}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        target = os.open(f"{tree}/{folder}", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
+        with suppress(FileExistsError):
+            _make_directory(f"{tree}/{folder}")
+        with _opened(item / TREE / folder) as source, _opened(tree / folder) as target:
             for name in names:
                 _put_in_place(name, source, target)
-        finally:
-            os.close(source)
-            os.close(target)
 
 
 def _winning(item: Path, owners: dict[str, str]) -> Iterator[Written]:
@@ -279,11 +313,6 @@ def _winning(item: Path, owners: dict[str, str]) -> Iterator[Written]:
     for written in read_contents(item).entries:
         if written.content != "directory" and owners.get(module_of(written.path), wheel) == wheel:
             yield written
-
-
-def _make_cache_folder(path: str) -> None:
-    with contextlib.suppress(FileExistsError):
-        _make_directory(path)
 
 
 def _put_in_place(name: str, source: int, target: int) -> None:
@@ -306,7 +335,7 @@ def _same_file(name: str, one: int, other: int) -> bool:
 
 
 def _remove(name: str, folder: int) -> None:
-    with contextlib.suppress(FileNotFoundError):
+    with suppress(FileNotFoundError):
         os.unlink(name, dir_fd=folder)
 
 

@@ -10,6 +10,8 @@ when its input does: a parent that is killed leaves none behind.
 
 from __future__ import annotations
 
+import gc
+import itertools
 import json
 import os
 import subprocess
@@ -17,21 +19,25 @@ import sys
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from queue import PriorityQueue
 from typing import TYPE_CHECKING, Any, Self
 
-from hotdesk import errors
+from hotdesk import COLLECTS_AFTER, errors
 from hotdesk.lock import debian_from_json, debian_to_json
 from hotdesk.progress import SILENT
 from hotdesk.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from hotdesk.lock import DebianPackage
     from hotdesk.progress import Progress, Task, Unit
 
 _NICENESS_OF_WHEELS = 19
+_HUGE = 100 << 20  # bytes
+_MOST_UNPACKERS = 4  # more would only wait for the disk
 
 
 class Worker:
@@ -43,7 +49,9 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             encoding="utf-8",
-            start_new_session=True,  # Ctrl-C is for the parent, which ends its workers
+            # Ctrl-C is for the parent, which ends its workers. Not a session of its own: Linux shares the
+            # processors out among sessions first, and niceness would only count within one.
+            process_group=0,
         )
         self._lock = threading.Lock()
 
@@ -91,36 +99,88 @@ class Worker:
 
 
 class Unpackers:
-    """Processes that unpack wheels into the store. A context manager: leaving it ends them."""
+    """Processes that unpack wheels into the store, of those that are there the largest first.
 
-    def __init__(self, store: Store, python: str) -> None:
+    There is one for each core but those that are `spared`, until `take_core` adds one. A context manager:
+    leaving it ends them.
+    """
+
+    def __init__(self, store: Store, python: str, *, spared: int = 0) -> None:
         self._store = store
         self._python = python
-        self._threads = ThreadPoolExecutor(min(4, len(os.sched_getaffinity(0))), "unpacker")
-        self._own = threading.local()
+        self._jobs: PriorityQueue[tuple[tuple[int, int], int, _Job]] = PriorityQueue()
+        self._number = itertools.count()
         self._workers: list[Worker] = []
+        self._threads: list[threading.Thread] = []
+        self._ended = threading.Event()
+        for _ in range(max(1, min(_MOST_UNPACKERS, len(os.sched_getaffinity(0)) - spared))):
+            self.take_core()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._ended.set()
         for worker in self._workers:
             worker.end()
-        self._threads.shutdown()
+        for _thread in self._threads:
+            self._put((-1, 0), _Job({}))
+        for thread in self._threads:
+            thread.join()
 
-    def submit(self, wheel: Path, sha256: str, name: str) -> Future[None]:
-        """Unpack the file `wheel`; `name` is what errors call it."""
-        return self._threads.submit(self._unpack, wheel, sha256, name)
+    def take_core(self) -> None:
+        """Use one more core than so far."""
+        worker = Worker("wheels", self._store)
+        self._workers.append(worker)
+        thread = threading.Thread(target=self._work, args=(worker,), name="unpacker")
+        self._threads.append(thread)
+        thread.start()
 
-    def _unpack(self, wheel: Path, sha256: str, name: str) -> None:
-        if not hasattr(self._own, "worker"):
-            self._own.worker = Worker("wheels", self._store)
-            self._workers.append(self._own.worker)
-        self._own.worker.tell(
-            {"wheel": os.fspath(wheel), "sha256": sha256, "name": name, "python": self._python}
-        )
-        self._own.worker.listen(f"unpacking `{name}`", SILENT)
+    def submit(
+        self,
+        wheel: Path,
+        sha256: str,
+        name: str,
+        *,
+        late: bool = False,
+        then: Callable[[], None] = lambda: None,
+    ) -> Future[None]:
+        """Unpack the file `wheel`, behind others where it may be `late`, and call `then`, in a thread.
+
+        `name` is what errors call it.
+        """
+        message = {"wheel": os.fspath(wheel), "sha256": sha256, "name": name, "python": self._python}
+        size = wheel.stat().st_size
+        # What takes longer than Jupyter's own start is begun before what that start needs.
+        order = 0 if size >= _HUGE else 2 if late else 1
+        return self._put((order, -size), _Job(message, then))
+
+    def _put(self, order: tuple[int, int], job: _Job) -> Future[None]:
+        self._jobs.put((order, next(self._number), job))
+        return job.done
+
+    def _work(self, worker: Worker) -> None:
+        while not self._ended.is_set():
+            _, _, job = self._jobs.get()
+            if not job.message:
+                return
+            try:
+                worker.tell(job.message)
+                worker.listen(f"unpacking `{job.message['name']}`", SILENT)
+                job.then()
+            except BaseException as error:  # noqa: BLE001 (handed to the thread that waits)
+                job.done.set_exception(error)
+            else:
+                job.done.set_result(None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A wheel to unpack, as the worker is told it; an empty message ends a thread."""
+
+    message: dict[str, str]
+    then: Callable[[], None] = lambda: None
+    done: Future[None] = field(default_factory=Future)
 
 
 class SystemBuilder:
@@ -218,4 +278,5 @@ def _make_system(store: Store) -> None:
 
 
 if __name__ == "__main__":
+    gc.set_threshold(COLLECTS_AFTER)
     {"wheels": _unpack_wheels, "system": _make_system}[sys.argv[1]](Store(Path(sys.argv[2]), _Reports().note))

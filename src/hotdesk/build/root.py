@@ -10,7 +10,7 @@ from hotdesk.keys import Keys
 from hotdesk.progress import SILENT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from hotdesk.lock import LockedVariant
     from hotdesk.progress import Progress
@@ -19,9 +19,18 @@ if TYPE_CHECKING:
 
 @contextmanager
 def open_root(
-    store: Store, locked: LockedVariant, *, offline: bool = False, progress: Progress = SILENT
+    store: Store,
+    locked: LockedVariant,
+    *,
+    offline: bool = False,
+    progress: Progress = SILENT,
+    enough: Callable[[Root], None] | None = None,
 ) -> Iterator[Root]:
-    """The root of `locked`, made where it is not there yet; garbage collection leaves it alone meanwhile."""
+    """The root of `locked`, made where it is not there yet; garbage collection leaves it alone meanwhile.
+
+    `enough` is called where that takes long, as soon as Jupyter can start; the root that it gets is not the
+    one to keep, and large libraries are still to come.
+    """
     keys = Keys.of(locked)
     with store.using([("system", keys.system), ("environment", keys.environment)]):
         system, environment = store.item("system", keys.system), store.item("environment", keys.environment)
@@ -33,5 +42,5 @@ def open_root(
                 store.in_use(),
                 Fetcher(store, offline=offline, snapshot=locked.snapshot, progress=progress) as fetcher,
             ):
-                Assembly(store, locked, keys, fetcher, progress).make()
+                Assembly(store, locked, fetcher, progress=progress, enough=enough).make()
         yield Root(system / "tree", environment / "tree")

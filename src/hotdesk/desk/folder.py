@@ -45,7 +45,8 @@ class Desk:
     """A desk as it was last started. `labels` are the caller's own; `started` is in seconds since 1970.
 
     One that is only registered so far has no `root`, and its times, port and token are empty. `stopped` tells
-    that its owner asked for its end. `boot` names the machine's run since it was switched on.
+    that its owner asked for its end. `boot` names the machine's run since it was switched on. `early` tells
+    that it was started before all of its root was there, and that nobody has said since that it is.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Desk:
     started: float
     boot: str
     stopped: bool = False
+    early: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -137,6 +139,7 @@ def write_desk(desk: Desk) -> None:
         "started": desk.started,
         "boot": desk.boot,
         "stopped": desk.stopped,
+        "early": desk.early,
         "labels": dict(desk.labels),
     }
     write_private(desk.folder / "desk.json", json.dumps(document, indent=1).encode())
@@ -258,5 +261,6 @@ def _desk(document: dict[str, Any], folder: Path) -> Desk:
         started=float(document["started"]),
         boot=str(document["boot"]),
         stopped=bool(document["stopped"]),
+        early=bool(document.get("early")),
         labels={str(name): str(value) for name, value in document["labels"].items()},
     )

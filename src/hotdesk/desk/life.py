@@ -76,7 +76,7 @@ def open_desk(order: DeskOrder, progress: Progress = SILENT) -> Opened:
     folder = claim(order.name, order.owner, fixed=True).folder
     with progress.task("starting Jupyter", 1) as task, _starting(folder):
         desk = claim(order.name, order.owner, fixed=True)  # it may have been removed while we waited
-        already = condition(desk).state == "running"
+        already = condition(desk).state == "running" and not desk.early
         if already:
             _refuse_other_port(order, desk)
             wait_until_ready(desk)
@@ -85,6 +85,50 @@ def open_desk(order: DeskOrder, progress: Progress = SILENT) -> Opened:
             desk = _start_on_a_free_port(order, folder)
         task.advance(1)
         return Opened(desk, already=already)
+
+
+class EarlyDesk:
+    """A desk that was started before all of its root was there, and what remains to be done with it."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self.opened: Opened | None = None
+
+    def complete(self, root: Root, progress: Progress = SILENT) -> Opened | None:
+        """Once `root` is all there: wait until Jupyter answers. None where it ended, for whatever reason."""
+        with progress.task("starting Jupyter", 1) as task:
+            try:
+                wait_until_ready(self._desk)
+            except DeskError:
+                return None
+            desk = replace(self._desk, root=root, early=False)
+            folders.write_desk(desk)
+            self.opened = Opened(desk, already=False)
+            task.advance(1)
+            return self.opened
+
+
+@contextmanager
+def early_desk(order: DeskOrder) -> Iterator[EarlyDesk | None]:
+    """Start the desk while its root is still being made; None where it runs already.
+
+    What is inside then completes it, or it is ended: then `open_desk` has to start it again. So has whoever
+    comes after a process that was killed inside.
+    """
+    folder = claim(order.name, order.owner, fixed=True).folder
+    with _starting(folder):
+        desk = claim(order.name, order.owner, fixed=True)
+        if condition(desk).state == "running" and not desk.early:
+            yield None
+            return
+        _end_leftovers(folder)
+        with reserved_port(order.port, fixed=order.port_fixed) as port:
+            early = EarlyDesk(_start(order, folder, port, early=True))
+            try:
+                yield early
+            finally:
+                if not early.opened:
+                    _end_leftovers(folder)
 
 
 @contextmanager
@@ -170,7 +214,7 @@ def _start_on_a_free_port(order: DeskOrder, folder: Path) -> Desk:
     )
 
 
-def _start(order: DeskOrder, folder: Path, port: int) -> Desk:
+def _start(order: DeskOrder, folder: Path, port: int, *, early: bool = False) -> Desk:
     token = base64.urlsafe_b64encode(os.urandom(32)).rstrip(b"=").decode()
     desk = Desk(
         name=order.name,
@@ -181,6 +225,7 @@ def _start(order: DeskOrder, folder: Path, port: int) -> Desk:
         token=token,
         started=time.time(),
         boot=this_boot(),
+        early=early,
         labels=order.labels,
     )
     desk.home.mkdir(mode=0o700, exist_ok=True)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,9 +15,12 @@ from hotdesk.errors import UnsafeArchiveError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
     from pathlib import Path
 
 _DEEPEST = 128
+_WRITTEN_BEHIND = 8 << 20
+_PIECES_AHEAD = 4
 _NEVER_IN_A_NAME = re.compile(r"[\x00-\x1f\x7f\\]")
 
 
@@ -147,15 +153,39 @@ class _TreeWriter:
         full = f"{self.tree}/{entry.path}"
         descriptor = os.open(full, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
         try:
-            for chunk in entry.chunks():
-                if digest:
-                    digest.update(chunk)
-                _write_all(descriptor, chunk)
+            with _writing(descriptor, entry.size) as write:
+                for chunk in entry.chunks():
+                    if digest:
+                        digest.update(chunk)
+                    write(chunk)
             os.fchmod(descriptor, mode)
         finally:
             os.close(descriptor)
         content = digest.hexdigest() if digest else entry.sha256
         self.written.append(Written(entry.path, mode, entry.size, f"sha256:{content}"))
+
+
+@contextmanager
+def _writing(descriptor: int, size: int) -> Iterator[Callable[[bytes], None]]:
+    """How to write the next piece of a file of `size` bytes.
+
+    The pieces of a large file are written behind the caller's back: while the kernel copies one, the caller
+    inflates and hashes the next on another core. All is written when this is left, and errors come then.
+    """
+    if size < _WRITTEN_BEHIND:
+        yield lambda piece: _write_all(descriptor, piece)
+        return
+    with ThreadPoolExecutor(1, "writer") as writer:
+        ahead: deque[Future[None]] = deque()
+
+        def write(piece: bytes) -> None:
+            ahead.append(writer.submit(_write_all, descriptor, piece))
+            if len(ahead) > _PIECES_AHEAD:
+                ahead.popleft().result()
+
+        yield write
+        for written in ahead:
+            written.result()
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

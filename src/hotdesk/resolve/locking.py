@@ -338,8 +338,10 @@ def _builds(lock: Lock) -> set[tuple[PythonPackage, str, str]]:
 def _make_base_system(machinery: Machinery) -> Callable[[tuple[DebianPackage, ...], str], Path]:
     def make(packages: tuple[DebianPackage, ...], snapshot: str) -> Path:
         from hotdesk.build.assembly import make_base_system
+        from hotdesk.fetch import Fetcher
 
-        return make_base_system(machinery.store, packages, snapshot, progress=machinery.progress)
+        with Fetcher(machinery.store, snapshot=snapshot, progress=machinery.progress) as fetcher:
+            return make_base_system(machinery.store, packages, fetcher, machinery.progress)
 
     return make
 
