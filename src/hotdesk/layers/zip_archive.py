@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PIECE = 1 << 20
+_READ_AT_ONCE = PIECE // 2  # with its local header it is surely in one piece
 _LOCAL_HEADER = struct.Struct("<4s2B4HL2L2H")
 _ENCRYPTED = 0x1 | 0x40 | 0x2000
 _DATA_DESCRIPTOR = 0x8
@@ -98,7 +99,7 @@ class ZipArchive:
             raise UnsafeArchiveError(f"`{self.label}` holds {len(listed)} members", why="that is absurd")
         members: list[Member] = []
         for info in sorted(listed, key=lambda info: info.header_offset, reverse=True):
-            self._check(info, end)
+            self._check_listed(info, end)
             if not info.is_dir():
                 members.append(self._member(info, end))
             end = info.header_offset
@@ -119,7 +120,7 @@ class ZipArchive:
                 f"`{self.label}` would unpack to {size} bytes", why=f"it has {packed}: this is a bomb"
             )
 
-    def _check(self, info: zipfile.ZipInfo, end: int) -> None:
+    def _check_listed(self, info: zipfile.ZipInfo, end: int) -> None:
         name = info.filename
         kind = stat.S_IFMT(info.external_attr >> 16) if info.create_system == _UNIX else 0
         if info.flag_bits & _ENCRYPTED:
@@ -157,10 +158,7 @@ class ZipArchive:
 
     def packed(self, member: Member) -> Iterator[bytes]:
         """The member's bytes as they lie in the archive: raw DEFLATE, or the content itself."""
-        whole = min(member.end - member.offset, PIECE)
-        head = os.pread(self._descriptor, whole, member.offset)
-        start = self._check_local_header(member, head)
-        first = head[start : start + member.packed_size]
+        start, first = self._first(member)
         yield first
         position, left = member.offset + start + len(first), member.packed_size - len(first)
         while left:
@@ -171,19 +169,56 @@ class ZipArchive:
             position += len(piece)
             left -= len(piece)
 
+    def _first(self, member: Member) -> tuple[int, bytes]:
+        """Where the data begin after the local header, and those of them that are in the first piece."""
+        whole = min(member.end - member.offset, PIECE)
+        head = os.pread(self._descriptor, whole, member.offset)
+        start = self._check_local_header(member, head)
+        return start, head[start : start + member.packed_size]
+
     def chunks(self, member: Member) -> Iterator[bytes]:
         """The content, in pieces of at most 1 MiB; raises at the end where size or CRC do not match."""
+        if member.size <= PIECE and member.packed_size <= _READ_AT_ONCE:
+            return iter((self._at_once(member),))
+        return self._piece_by_piece(member)
+
+    def _at_once(self, member: Member) -> bytes:
+        """Most members are small: half of the time for one would go into handing its only piece along."""
+        _, content = self._first(member)
+        if member.deflated:
+            inflater = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_DEFLATE)
+            try:
+                content = inflater.decompress(content, member.size + 1)
+            except (igzip_lib.IsalError, EOFError) as error:  # type: ignore[misc]  # its stub lacks the base
+                self.refuse(member.name, f"its DEFLATE stream is broken: {error}")
+            if len(content) <= member.size:
+                self._check_end(member, inflater)
+        self._check(member, len(content), isal_zlib.crc32(content))
+        return content
+
+    def _piece_by_piece(self, member: Member) -> Iterator[bytes]:
         size = crc = 0
         for piece in self._inflate(member) if member.deflated else self.packed(member):
             size += len(piece)
             if size > member.size:
-                self.refuse(member.name, f"it holds more than the {member.size} bytes it claims")
+                break
             crc = isal_zlib.crc32(piece, crc)
             yield piece
+        self._check(member, size, crc)
+
+    def _check(self, member: Member, size: int, crc: int) -> None:
+        if size > member.size:
+            self.refuse(member.name, f"it holds more than the {member.size} bytes it claims")
         if size != member.size:
             self.refuse(member.name, f"it holds {size} bytes and claims {member.size}")
         if crc != member.crc32:
             self.refuse(member.name, "its CRC-32 does not match")
+
+    def _check_end(self, member: Member, inflater: igzip_lib.IgzipDecompressor) -> None:
+        if not inflater.eof:
+            self.refuse(member.name, "its DEFLATE stream has no end")
+        if inflater.unused_data:
+            self.refuse(member.name, "bytes follow its DEFLATE stream")
 
     def _inflate(self, member: Member) -> Iterator[bytes]:
         inflater = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_DEFLATE)
@@ -198,10 +233,7 @@ class ZipArchive:
                     yield inflater.decompress(b"", most)
         except (igzip_lib.IsalError, EOFError) as error:  # type: ignore[misc]  # its stub lacks the base
             self.refuse(member.name, f"its DEFLATE stream is broken: {error}")
-        if not inflater.eof:
-            self.refuse(member.name, "its DEFLATE stream has no end")
-        if inflater.unused_data:
-            self.refuse(member.name, "bytes follow its DEFLATE stream")
+        self._check_end(member, inflater)
 
     def _check_local_header(self, member: Member, head: bytes) -> int:
         """Where the data starts after the local header; refused where the two headers disagree."""
