@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.layers.wheelhouse import WHEEL, write_wheel
+from tests.support.environments import make_environment
 
-from hotdesk.build.environment import add_bytecode, make_environment
+from hotdesk.build.environment import add_bytecode
 from hotdesk.cache import collect_garbage, usage, users, verify
 from hotdesk.desk.folder import Desk, make_folder, write_desk
 from hotdesk.engines.request import Root

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hotdesk.desk import data_path
+from hotdesk.desk import data_path, end_abandoned
 from hotdesk.errors import HotdeskError, LockError, StoreError
 from hotdesk.keys import Needs, needs_of
 from hotdesk.layers.contents import verify_tree
@@ -128,6 +128,7 @@ def collect_garbage(store: Store, progress: Progress = SILENT) -> int:
     Waits for commands that make something. What the locks need must be known: `StoreError` else.
     """
     with store.unused():
+        end_abandoned()  # what they run on is about to be removed
         needed = users(store)
         for user in needed:
             if user.problem:

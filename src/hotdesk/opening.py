@@ -64,7 +64,7 @@ def open_project_desk(
     _refuse_gpu(project.spec.variant(locked.variant))
     _check_folder(project.folder, preparation)
     desk = claim(name or project.spec.name, Owner(project.folder, locked.variant), fixed=name is not None)
-    if port is not None and condition(desk).state != "running":
+    if port is not None and condition(desk).state not in ("running", "starting"):
         require_free(port)
     keep = {
         SPEC_NAME: project.spec_path.read_bytes(),
@@ -95,7 +95,7 @@ def reopen(desk: Desk, preparation: Preparation, *, port: int | None = None) -> 
             why=f"{error.filename} is not there",
             hint=f"open it with `hotdesk up` in {desk.project}",
         ) from None
-    if port is not None and condition(desk).state != "running":
+    if port is not None and condition(desk).state not in ("running", "starting"):
         require_free(port)
     locked = parse_lock(kept[LOCK_NAME].decode()).select(host_platform(), desk.labels["variant"])
     wanted = port or int(desk.labels.get("port") or parse_spec(kept[SPEC_NAME].decode()).port)

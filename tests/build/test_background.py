@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.layers.wheelhouse import WHEEL, write_wheel
+from tests.support.environments import make_environment
 
 from hotdesk.build.background import compile_bytecode, compile_in_background, failures
-from hotdesk.build.environment import make_environment
 from hotdesk.errors import EngineError
 from hotdesk.keys import Keys, wheel_tree_key
 from hotdesk.layers.wheels import make_wheel_tree

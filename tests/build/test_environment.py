@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.layers.wheelhouse import WHEEL, write_wheel
+from tests.support.environments import make_environment
 
-from hotdesk.build.environment import EnvironmentBuild, add_bytecode, make_environment, verify_environment
+from hotdesk.build.environment import EnvironmentBuild, add_bytecode, verify_environment
 from hotdesk.errors import UnsafeArchiveError
 from hotdesk.keys import environment_key
 from hotdesk.layers.contents import scan_tree, write_contents
@@ -301,3 +302,16 @@ def test_a_file_and_a_folder_of_one_name_are_refused_whoever_comes_first(
             build.link(wheel)
         with pytest.raises(UnsafeArchiveError, match="thing` is a file in one, a folder in the other"):
             build.finish(wheels)
+
+
+def test_a_folder_in_the_place_of_the_environments_own_files_is_refused(
+    item: MakeWheel, tmp_path: Path
+) -> None:
+    for number, name in enumerate(("a-1.data/scripts/python/x", "a-1.data/data/pyvenv.cfg/x")):
+        folder = tmp_path / f"environment{number}"
+        folder.mkdir()
+        wheel = item("a", {name: b"", "zzz/module.py": b""})
+        build = EnvironmentBuild(folder, "3.13")
+        build.link(wheel)
+        with pytest.raises(UnsafeArchiveError, match="is a file in one, a folder in the other"):
+            build.finish([wheel])

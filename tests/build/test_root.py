@@ -3,8 +3,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.support.environments import make_environment
 
-from hotdesk.build.environment import make_environment
 from hotdesk.build.root import open_root
 from hotdesk.errors import NotCachedError
 from hotdesk.keys import Keys

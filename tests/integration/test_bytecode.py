@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.layers.wheelhouse import WHEEL, write_wheel
+from tests.support.environments import make_environment
 
 from hotdesk.build.bytecode import Interpreter, compile_wheel, compile_wheels
-from hotdesk.build.environment import add_bytecode, make_environment
+from hotdesk.build.environment import add_bytecode
 from hotdesk.engines.bubblewrap import run_bwrap
 from hotdesk.errors import EngineError
 from hotdesk.keys import bytecode_key

@@ -15,7 +15,9 @@ from tests.support.commandline import Hotdesk
 from tests.support.waiting import eventually
 
 from hotdesk.keys import wheel_tree_key
+from hotdesk.lock import LOCK_NAME
 from hotdesk.project import find_project
+from hotdesk.spec import SPEC_NAME
 from hotdesk.store import Store
 
 if TYPE_CHECKING:
@@ -86,14 +88,16 @@ def record(desk: Hotdesk) -> dict[str, object]:
 
 def started_early(desk: Hotdesk) -> bool:
     """Whether Jupyter answers already, which only its log tells: nobody knows its address yet."""
-    return any("is running at" in path.read_text() for path in desk.data.glob("desks/*/log"))
+    opening = any(json.loads(path.read_bytes())["early"] for path in desk.data.glob("desks/*/desk.json"))
+    return opening and any("is running at" in path.read_text() for path in desk.data.glob("desks/*/log"))
 
 
 def test_the_url_comes_when_everything_is_there(desk: Hotdesk) -> None:
     with held_up(desk):
         opening = desk.start("up")
         eventually(lambda: started_early(desk), 60)
-        assert record(desk)["early"] is True
+        assert [found["state"] for found in desk.json("ls")] == ["starting"]
+        assert "is being opened" in desk.try_("url").stderr
         with pytest.raises(subprocess.TimeoutExpired):
             opening.communicate(timeout=1)  # it goes on waiting
 
@@ -101,7 +105,8 @@ def test_the_url_comes_when_everything_is_there(desk: Hotdesk) -> None:
 
     assert opening.returncode == 0, said
     assert "/lab?token=" in printed
-    assert record(desk)["early"] is False
+    assert [found["state"] for found in desk.json("ls")] == ["running"]
+    assert printed.strip().endswith(desk.run("url").strip())
     assert all("/items/" in path for path in record(desk)["root"])  # type: ignore[attr-defined]
     assert desk.run(*IMPORTED) == f"{SIZE}\n"
     # The desk that started without it has it as well.
@@ -121,7 +126,16 @@ def python_inside(desk: Hotdesk, code: str) -> str:
     return done.stdout
 
 
-def test_where_it_fails_no_desk_is_left(desk: Hotdesk) -> None:
+def test_where_it_fails_all_is_as_it_was_before(desk: Hotdesk, jupyter: Hotdesk) -> None:
+    small = [(desk.folder / name, (jupyter.folder / name).read_bytes()) for name in (SPEC_NAME, LOCK_NAME)]
+    large = [(path, path.read_bytes()) for path, _ in small]
+    for path, content in small:
+        path.write_bytes(content)
+    desk.run("up")
+    desk.run("stop")
+    for path, content in large:
+        path.write_bytes(content)
+
     with held_up(desk):
         opening = desk.start("up")
         eventually(lambda: started_early(desk), 60)
@@ -134,7 +148,9 @@ def test_where_it_fails_no_desk_is_left(desk: Hotdesk) -> None:
 
     assert opening.returncode == 1
     assert "error:" in said
-    assert [found["state"] for found in desk.json("ls")] != ["running"]
+    assert [found["state"] for found in desk.json("ls")] == ["stopped"]
+    desk.run("start", "jupyter", "--offline")  # on the packages that it was last opened with
+    desk.run("stop")
     desk.run("up")
     assert desk.run(*IMPORTED) == f"{SIZE}\n"
 
@@ -145,14 +161,59 @@ def test_killed_half_way_the_next_up_opens_it_whole(desk: Hotdesk) -> None:
         eventually(lambda: started_early(desk), 60)
         opening.send_signal(signal.SIGKILL)
         opening.wait()
-        token = record(desk)["token"]
     opening.communicate()  # its workers end by themselves
+    assert [found["state"] for found in desk.json("ls")] == ["starting"]
 
     again = desk.json("up")
 
     assert again["already"] is False
-    assert record(desk)["token"] != token
+    assert [found["state"] for found in desk.json("ls")] == ["running"]
     assert desk.run(*IMPORTED) == f"{SIZE}\n"
+
+
+def test_what_a_killed_one_left_running_is_ended_before_its_files_are_collected(desk: Hotdesk) -> None:
+    with held_up(desk):
+        opening = desk.start("up")
+        eventually(lambda: started_early(desk), 60)
+        opening.send_signal(signal.SIGKILL)
+        opening.wait()
+    opening.communicate()
+
+    desk.run("cache", "gc")
+
+    assert [found["state"] for found in desk.json("ls")] == ["never opened"]
+    assert list((desk.store / "tmp").iterdir()) == []
+
+
+def test_stopped_while_it_is_opened_it_stays_stopped(desk: Hotdesk) -> None:
+    with held_up(desk):
+        opening = desk.start("up")
+        eventually(lambda: started_early(desk), 60)
+        desk.run("stop")
+
+    _, said = opening.communicate(timeout=60)
+
+    assert opening.returncode == 1
+    assert "was stopped while it was opened" in said
+    assert [found["state"] for found in desk.json("ls")] != ["running"]
+
+
+def test_an_extension_of_the_server_may_import_any_library(desk: Hotdesk) -> None:
+    home = desk.data / "desks" / "jupyter" / "home"
+    desk.run(
+        "run", "--", "sh", "-c", "mkdir ~/.jupyter; echo > ~/.jupyter/jupyter_server_config.py import large"
+    )
+    assert home.is_dir()
+    forget(desk)
+
+    with held_up(desk):
+        opening = desk.start("up")
+        with pytest.raises(subprocess.TimeoutExpired):
+            opening.communicate(timeout=6)
+        assert not started_early(desk)
+
+    assert opening.communicate(timeout=60)
+    assert opening.returncode == 0
 
 
 def test_two_at_once_open_one_desk(desk: Hotdesk) -> None:

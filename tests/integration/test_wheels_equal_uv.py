@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.layers.wheelhouse import DATA, INFO, WHEEL, write_wheel
+from tests.support.environments import make_environment
 from uv import find_uv_bin
 
-from hotdesk.build.environment import make_environment
 from hotdesk.engines.bubblewrap import run_bwrap
 from hotdesk.layers.contents import scan_tree
 from hotdesk.layers.wheels import make_wheel_tree

@@ -479,7 +479,11 @@ def test_a_changed_byte_never_changes_a_file(
             True,
         ),
         ({f"{INFO}/entry_points.txt": b"[jupyter_client.kernel_provisioners]\nodd = odd:main\n"}, False),
+        ({f"{INFO}/entry_points.txt": b"[console_scripts]\n [odd.plugins]\nodd = odd:main\n"}, False),
         ({f"{DATA}/data/etc/jupyter/jupyter_server_config.d/odd.json": b"{}"}, False),
+        ({"odd.pth": b"import odd\n"}, False),
+        ({"sitecustomize.py": b""}, False),
+        ({f"{DATA}/purelib/sitecustomize.py": b""}, False),
     ],
 )
 def test_a_library_waits_for_an_import_or_a_command(

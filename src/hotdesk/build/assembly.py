@@ -10,12 +10,13 @@ and `hotdesk.build.background` adds it.
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from hotdesk.build.environment import LINKERS, EnvironmentBuild
+from hotdesk.build.environment import EnvironmentBuild
 from hotdesk.build.processes import SystemBuilder, Unpackers
 from hotdesk.build.sdist import Workshop, built_wheel
 from hotdesk.build.system import make_system
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from hotdesk.store import Store
 
 _LARGE = 8 << 20  # bytes; what is smaller is unpacked in a moment
+_OWN_EXTENSIONS = {
+    "jupyter_lsp", "jupyter_server_terminals", "jupyterlab", "nbclassic", "notebook", "notebook_shim",
+}  # fmt: skip
 
 
 def make_base_system(
@@ -51,8 +55,8 @@ def make_base_system(
 class Assembly:
     """One root on its way: artifacts come in, and each goes to the process that waits for it.
 
-    `enough` is told the root as soon as Jupyter can start on it: the base system and all wheels are there but
-    large libraries, which nothing asks for before a notebook runs.
+    `enough` is told the root as soon as Jupyter can start on it, where that is before it is complete: the
+    base system and all wheels are there but large libraries, which nothing asks for before a notebook runs.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class Assembly:
         self.progress = progress
         self.enough = enough
         self.system = store.item("system", self.keys.system)
+        self.wheels = [store.item("wheel", key) for key in self.keys.wheels]
 
     def make(self) -> None:
         self.store.make("environment", self.keys.environment, self._fill)
@@ -79,6 +84,8 @@ class Assembly:
 
     def _fill(self, item: Path) -> None:
         build = EnvironmentBuild(item, self.locked.python)
+        # Seen once: what another process makes meanwhile is made here as well, and found to be there then.
+        there = {wheel for wheel in self.wheels if wheel.exists()}
         with ExitStack() as stack:
             system = None
             if not self.system.exists():
@@ -86,37 +93,33 @@ class Assembly:
             unpackers = stack.enter_context(
                 Unpackers(self.store, self.locked.python, spared=1 if system else 0)
             )
-            self._link_those_there(build)
-            linked, late = self._unpack_each(build, system, unpackers)
+            # One thread: two would mostly wait for each other.
+            linker = stack.enter_context(ThreadPoolExecutor(1, "linker"))
+            linked = [linker.submit(build.link, wheel) for wheel in self.wheels if wheel in there]
+            late: list[Future[None]] = []
+            for unpacked, waits in self._unpack_each(build, there, system, unpackers):
+                (late if waits else linked).append(unpacked)
             if system:
                 system.finish()
                 unpackers.take_core()
-            self._build_sdists(build)
+            self._build_sdists(build, there)
             for wheel in linked:
                 wheel.result()
             if self.enough and not all(wheel.done() for wheel in late):
-                self.enough(Root(self.system / TREE, build.tree))
+                build.settle([wheel for wheel in self.wheels if wheel in build.linked])
+                if starts_alone(build.tree):
+                    self.enough(Root(self.system / TREE, build.tree))
             for wheel in late:
                 wheel.result()
         bytecode = (self.store.item("bytecode", key) for key in self.keys.bytecode)
-        build.finish(
-            [self.store.item("wheel", key) for key in self.keys.wheels],
-            [item for item in bytecode if item.exists()],
-            self.progress,
-        )
+        build.finish(self.wheels, [item for item in bytecode if item.exists()], self.progress)
 
-    def _link_those_there(self, build: EnvironmentBuild) -> None:
-        wheels = (self.store.item("wheel", key) for key in self.keys.wheels)
-        with ThreadPoolExecutor(LINKERS) as pool:
-            for _ in pool.map(build.link, [wheel for wheel in wheels if wheel.exists()]):
-                pass
-
-    def _missing(self) -> Iterator[Artifact]:
+    def _missing(self, there: set[Path]) -> Iterator[Artifact]:
         """What has to be there for the items that are not."""
         if not self.system.exists():
             yield from (package.artifact for package in self.locked.debian)
-        for package, wheel in zip(self.locked.pypi, self.keys.wheels, strict=True):
-            if self.store.item("wheel", wheel).exists():
+        for package, wheel in zip(self.locked.pypi, self.wheels, strict=True):
+            if wheel in there:
                 continue
             if package.build and self.store.item("built", self.keys.built[package.name]).exists():
                 continue
@@ -125,36 +128,50 @@ class Assembly:
                 yield from package.build.requires
 
     def _unpack_each(
-        self, build: EnvironmentBuild, system: SystemBuilder | None, unpackers: Unpackers
-    ) -> tuple[list[Future[None]], list[Future[None]]]:
-        """Fetch everything; hand over each artifact when it has arrived. The wheels, and the late ones."""
+        self,
+        build: EnvironmentBuild,
+        there: set[Path],
+        system: SystemBuilder | None,
+        unpackers: Unpackers,
+    ) -> Iterator[tuple[Future[None], bool]]:
+        """Fetch everything and hand it over as it arrives. Gives each wheel, and whether it may be late."""
         wheels = {
-            package.artifact.sha256: self.store.item("wheel", key)
-            for package, key in zip(self.locked.pypi, self.keys.wheels, strict=True)
-            if not package.build
+            package.artifact.sha256: wheel
+            for package, wheel in zip(self.locked.pypi, self.wheels, strict=True)
+            if not package.build and wheel not in there
         }
-        linked: list[Future[None]] = []
-        late: list[Future[None]] = []
-        for artifact, path in self.fetcher.fetch([*self._missing()]):
+        for artifact, path in self.fetcher.fetch([*self._missing(there)]):
             if wheel := wheels.get(artifact.sha256):
-                waits = artifact.size >= _LARGE and is_library(path, artifact.name)
-                unpacked = unpackers.submit(
-                    path, artifact.sha256, artifact.name, late=waits, then=partial(build.link, wheel)
-                )
-                (late if waits else linked).append(unpacked)
+                late = artifact.size >= _LARGE and is_library(path, artifact.name)
+                link = partial(build.link, wheel)
+                yield unpackers.submit(path, artifact.sha256, artifact.name, late=late, then=link), late
             elif artifact.kind == "debian" and system:
                 system.arrived(artifact.sha256)
-        return linked, late
 
-    def _build_sdists(self, build: EnvironmentBuild) -> None:
+    def _build_sdists(self, build: EnvironmentBuild, there: set[Path]) -> None:
         label = f"Python {self.locked.python} on {self.locked.platform} ({self.locked.base})"
         workshop = Workshop(self.system / TREE, label)
-        for package, key in zip(self.locked.pypi, self.keys.wheels, strict=True):
-            if package.build and not self.store.item("wheel", key).exists():
+        for package, item in zip(self.locked.pypi, self.wheels, strict=True):
+            if package.build and item not in there:
                 with self.progress.task(f"building {package.name}", 1) as task:
                     wheel = built_wheel(self.store, package, lambda: workshop, self.keys.system)
-                    made = make_wheel_tree(
-                        self.store, wheel, wheel_sha256(package), self.locked.python, wheel.name
-                    )
-                    build.link(made)
+                    sha256 = wheel_sha256(package)
+                    build.link(make_wheel_tree(self.store, wheel, sha256, self.locked.python, wheel.name))
                     task.advance(1)
+
+
+def starts_alone(environment: Path) -> bool:
+    """Whether Jupyter's server starts with its own extensions only: others may import any library."""
+    folder = environment / "etc" / "jupyter"
+    for path in folder.rglob("*"):
+        if path.is_dir() or path.relative_to(folder).parts[0] in ("labconfig", "nbconfig"):  # for the page
+            continue
+        try:
+            settings: Any = json.loads(path.read_bytes())
+            apps = [settings[app] for app in settings]
+            extensions = {name for app in apps for table in app.values() for name in table}
+        except (ValueError, AttributeError, TypeError):
+            return False
+        if not extensions <= _OWN_EXTENSIONS:
+            return False
+    return True

@@ -7,18 +7,16 @@ import json
 import os
 import re
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from hotdesk.errors import UnsafeArchiveError
-from hotdesk.keys import environment_key
 from hotdesk.layers.contents import TREE, Contents, differences, read_contents, scan_tree
 from hotdesk.layers.entries import Written
 from hotdesk.progress import SILENT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from hotdesk.progress import Progress
@@ -27,7 +25,7 @@ if TYPE_CHECKING:
 _COMPILED = "compiled"
 _OWNERS = "owners.json"
 _MADE_OF = "made-of.json"
-LINKERS = 2  # more than two threads only wait for the file system's journal
+_CONFIGURATION = "pyvenv.cfg"
 _BEGUN = ".begun"
 _UNFINISHED = re.compile(r"/__pycache__/\.[^/]*\.pyc\.[0-9]+$")  # what a killed `add_bytecode` may leave
 _NO_LINK = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOSYS, errno.EOPNOTSUPP}
@@ -38,9 +36,12 @@ class EnvironmentBuild:
 
     def __init__(self, item: Path, python: str) -> None:
         self.tree = item / TREE
+        self.linked: set[Path] = set()
         self._item = item
         self._python = python
         self._directories: set[str] = set()
+        self._blocked: set[Path] = set()
+        self._contents: dict[Path, tuple[Written, ...]] = {}
         for directory in ("", "bin"):
             self._make_directory(directory)
         _write_own_files(self.tree, python)
@@ -49,16 +50,22 @@ class EnvironmentBuild:
     def link(self, wheel: Path) -> None:
         """Link the files of a wheel item, from any thread; where one is there already, it stays for now."""
         folders: dict[str, list[str]] = {}
-        for written in read_contents(wheel).entries:
+        self._contents[wheel] = read_contents(wheel).entries
+        for written in self._contents[wheel]:
             if written.content == "directory":
                 folders.setdefault(written.path, [])
             else:
                 folder, _, name = written.path.rpartition("/")
                 folders.setdefault(folder, []).append(name)
-        with suppress(NotADirectoryError):  # a file in one wheel and a folder in another: `settle` refuses it
+        try:
             for folder, names in folders.items():
                 self._make_directory(folder)
                 _link_files(wheel / TREE / folder, self.tree / folder, names)
+        except OSError as error:
+            if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+                raise
+            self._blocked.add(wheel)  # a file is where it has a folder: `settle` refuses that
+        self.linked.add(wheel)
 
     def _make_directory(self, path: str) -> None:
         if path in self._directories:
@@ -71,7 +78,14 @@ class EnvironmentBuild:
 
     def settle(self, wheels: Sequence[Path], progress: Progress = SILENT) -> dict[str, Path]:
         """Give each path that several of `wheels` hold to the last of them; returns who has it."""
-        shared = _shared(wheels, progress)
+        contents = {wheel: self._contents[wheel] for wheel in wheels}
+        shared = _shared(contents, {*_own_links(self._python), _CONFIGURATION}, progress)
+        if self._blocked:
+            raise UnsafeArchiveError(
+                f"the wheel of `{_project(min(self._blocked))}` cannot be installed",
+                why="it has a folder where something else has a file",
+                hint="leave it out of the spec",
+            )
         for path, winner in shared.items():
             folder, _, name = path.rpartition("/")
             with _opened(winner / TREE / folder) as source, _opened(self.tree / folder) as target:
@@ -87,34 +101,6 @@ class EnvironmentBuild:
         made_of = {"python": self._python, "wheels": [wheel.name for wheel in wheels]}
         (self._item / _MADE_OF).write_text(json.dumps(made_of), encoding="utf-8")
         add_bytecode(self._item, bytecode)
-
-
-def make_environment(
-    store: Store,
-    wheels: Sequence[Path],
-    python: str,
-    *,
-    interpreter: Sequence[str] = (),
-    bytecode: Sequence[Path] = (),
-    progress: Progress = SILENT,
-) -> Path:
-    """The store's item whose `tree/` is mounted at /opt/desk.
-
-    `wheels` are wheel items in layer order: where two hold one path, the later wins. `bytecode` items, made
-    by the interpreter that `interpreter_hashes` tells, are linked if the environment is new; for those that
-    come later there is `add_bytecode`.
-    """
-
-    def fill(item: Path) -> None:
-        build = EnvironmentBuild(item, python)
-        with ThreadPoolExecutor(LINKERS) as pool:
-            for _ in pool.map(build.link, wheels):
-                pass
-        build.finish(wheels, bytecode, progress)
-
-    return store.make(
-        "environment", environment_key([wheel.name for wheel in wheels], python, interpreter), fill
-    )
 
 
 def add_bytecode(environment: Path, bytecode: Iterable[Path]) -> None:
@@ -171,13 +157,13 @@ def verify_environment(store: Store, environment: Path) -> list[str]:
             expected[written.path] = written
     for path, target in _own_links(python).items():
         expected[path] = Written(path, 0o777, 0, f"link:{target}")
-    for ours in ("pyvenv.cfg", "bin"):
+    for ours in (_CONFIGURATION, "bin"):
         expected.pop(ours, None)
         found.pop(ours, None)
     for path in [path for path in found if _UNFINISHED.search(path)]:
         del found[path]
     problems = differences(Contents.of(expected.values()), Contents.of(found.values()))
-    if (environment / TREE / "pyvenv.cfg").read_text() != _pyvenv_cfg(python):
+    if (environment / TREE / _CONFIGURATION).read_text() != _pyvenv_cfg(python):
         problems.append("pyvenv.cfg is not what it was made to be")
     return problems
 
@@ -193,14 +179,19 @@ def _expected_bytecode(store: Store, environment: Path, linked: set[str]) -> Ite
             yield written, certain
 
 
-def _shared(wheels: Sequence[Path], progress: Progress) -> dict[str, Path]:
-    """For each path that several wheels hold, the last of them. Where they differ there, it is noted."""
+def _shared(
+    wheels: Mapping[Path, tuple[Written, ...]], reserved: set[str], progress: Progress
+) -> dict[str, Path]:
+    """For each path that several wheels hold, the last of them. Where they differ there, it is noted.
+
+    `reserved` are files that no wheel has.
+    """
     directories: set[str] = set()
     owners: dict[str, tuple[Path, str]] = {}
     shared: dict[str, Path] = {}
     conflicts: dict[str, tuple[Path, Path]] = {}
-    for wheel in wheels:
-        for written in read_contents(wheel).entries:
+    for wheel, entries in wheels.items():
+        for written in entries:
             if written.content == "directory":
                 directories.add(written.path)
                 continue
@@ -209,7 +200,7 @@ def _shared(wheels: Sequence[Path], progress: Progress) -> dict[str, Path]:
                 if previous[1] != written.content:
                     conflicts[written.path] = (previous[0], wheel)
             owners[written.path] = wheel, written.content
-    if both := sorted({"bin", *directories} & owners.keys()):
+    if both := sorted({"bin", *directories} & (owners.keys() | reserved)):
         raise UnsafeArchiveError(
             f"two wheels cannot be installed together: `{both[0]}` is a file in one, a folder in the other",
             hint="leave one of them out of the spec",
@@ -246,7 +237,7 @@ def _link_files(source: Path, target: Path, names: Iterable[str]) -> None:
 
 @contextmanager
 def _opened(folder: Path) -> Iterator[int]:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         yield descriptor
     finally:
@@ -289,7 +280,7 @@ def _write_own_files(tree: Path, python: str) -> None:
     """What makes the tree a virtual environment of the desk's Python."""
     for path, target in _own_links(python).items():
         (tree / path).symlink_to(target)
-    configuration = tree / "pyvenv.cfg"
+    configuration = tree / _CONFIGURATION
     configuration.write_text(_pyvenv_cfg(python), encoding="utf-8", newline="\n")
     configuration.chmod(0o644)
 

@@ -110,17 +110,21 @@ class Unpackers:
         self._python = python
         self._jobs: PriorityQueue[tuple[tuple[int, int], int, _Job]] = PriorityQueue()
         self._number = itertools.count()
-        self._workers: list[Worker] = []
+        self._most = min(_MOST_UNPACKERS, len(os.sched_getaffinity(0)))
+        self._begin_with = max(1, self._most - spared)
         self._threads: list[threading.Thread] = []
-        self._ended = threading.Event()
-        for _ in range(max(1, min(_MOST_UNPACKERS, len(os.sched_getaffinity(0)) - spared))):
-            self.take_core()
+        self._workers: list[Worker] = []
+        self._lock = threading.Lock()
+        self._ended = False
 
     def __enter__(self) -> Self:
+        for _ in range(self._begin_with):
+            self.take_core()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ended.set()
+        with self._lock:
+            self._ended = True
         for worker in self._workers:
             worker.end()
         for _thread in self._threads:
@@ -129,12 +133,12 @@ class Unpackers:
             thread.join()
 
     def take_core(self) -> None:
-        """Use one more core than so far."""
-        worker = Worker("wheels", self._store)
-        self._workers.append(worker)
-        thread = threading.Thread(target=self._work, args=(worker,), name="unpacker")
-        self._threads.append(thread)
-        thread.start()
+        """Use one more core than so far, where there is one."""
+        if len(self._threads) < self._most:
+            # A daemon: should leaving be interrupted, the command must not wait for what is under way.
+            thread = threading.Thread(target=self._work, name="unpacker", daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def submit(
         self,
@@ -159,12 +163,11 @@ class Unpackers:
         self._jobs.put((order, next(self._number), job))
         return job.done
 
-    def _work(self, worker: Worker) -> None:
-        while not self._ended.is_set():
-            _, _, job = self._jobs.get()
-            if not job.message:
-                return
+    def _work(self) -> None:
+        worker = None
+        while (job := self._jobs.get()[-1]).message and not self._ended:
             try:
+                worker = worker or self._hire()
                 worker.tell(job.message)
                 worker.listen(f"unpacking `{job.message['name']}`", SILENT)
                 job.then()
@@ -172,6 +175,13 @@ class Unpackers:
                 job.done.set_exception(error)
             else:
                 job.done.set_result(None)
+
+    def _hire(self) -> Worker:
+        with self._lock:
+            if self._ended:
+                raise errors.StoreError("nobody waits for this any more")
+            self._workers.append(Worker("wheels", self._store))
+            return self._workers[-1]
 
 
 @dataclass(frozen=True, slots=True)

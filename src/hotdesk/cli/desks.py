@@ -210,7 +210,13 @@ def url_command(name: str | None) -> None:
     from hotdesk.errors import DeskError
 
     desk = _the_desk(name)
-    if condition(desk).state != "running":
+    state = condition(desk).state
+    if state == "starting":
+        raise DeskError(
+            f"the desk `{desk.name}` is being opened; not all of its packages are there yet",
+            hint="`hotdesk up` prints the URL when they are; where it was ended before, give it again",
+        )
+    if state != "running":
         raise DeskError(
             f"the desk `{desk.name}` is not running", hint=f"open it: `hotdesk start {desk.name}`"
         )

@@ -46,7 +46,7 @@ class Desk:
 
     One that is only registered so far has no `root`, and its times, port and token are empty. `stopped` tells
     that its owner asked for its end. `boot` names the machine's run since it was switched on. `early` tells
-    that it was started before all of its root was there, and that nobody has said since that it is.
+    that what runs was started before all of its root was there; all else is from before.
     """
 
     name: str
@@ -199,6 +199,21 @@ def exclusive(path: Path) -> Iterator[None]:
                 return
         finally:
             os.close(descriptor)
+
+
+@contextmanager
+def try_exclusive(path: Path) -> Iterator[bool]:
+    """Hold the lock on this file alone where nobody holds it; tells whether we do, and never waits."""
+    descriptor = open_private(path)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        ours = _is_still(path, descriptor)
+    except BlockingIOError:
+        ours = False
+    try:
+        yield ours
+    finally:
+        os.close(descriptor)
 
 
 def _is_still(path: Path, descriptor: int) -> bool:

@@ -7,14 +7,14 @@ import json
 import os
 import signal
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from hotdesk.desk import folder as folders
 from hotdesk.desk.folder import Desk
 from hotdesk.desk.ports import LOOPBACK, is_free, port_taken, reserved_port
-from hotdesk.desk.register import Damaged, Owner, claim, find, release
+from hotdesk.desk.register import Damaged, Owner, claim, desks, find, release
 from hotdesk.desk.state import condition, reported, runs, this_boot, wait_until_ready
 from hotdesk.engines import sandbox
 from hotdesk.engines.request import WORK, Root, RunRequest
@@ -76,7 +76,7 @@ def open_desk(order: DeskOrder, progress: Progress = SILENT) -> Opened:
     folder = claim(order.name, order.owner, fixed=True).folder
     with progress.task("starting Jupyter", 1) as task, _starting(folder):
         desk = claim(order.name, order.owner, fixed=True)  # it may have been removed while we waited
-        already = condition(desk).state == "running" and not desk.early
+        already = condition(desk).state == "running"
         if already:
             _refuse_other_port(order, desk)
             wait_until_ready(desk)
@@ -90,45 +90,72 @@ def open_desk(order: DeskOrder, progress: Progress = SILENT) -> Opened:
 class EarlyDesk:
     """A desk that was started before all of its root was there, and what remains to be done with it."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self.opened: Opened | None = None
+    def __init__(self, order: DeskOrder, desk: Desk) -> None:
+        self._order = order
+        self.desk = desk
+        self.completed = False
 
     def complete(self, root: Root, progress: Progress = SILENT) -> Opened | None:
-        """Once `root` is all there: wait until Jupyter answers. None where it ended, for whatever reason."""
+        """Once `root` is all there: wait until Jupyter answers. None where it ended and may start again."""
+        folder = self.desk.folder
         with progress.task("starting Jupyter", 1) as task:
             try:
-                wait_until_ready(self._desk)
-            except DeskError:
+                wait_until_ready(self.desk)
+            except DeskError as error:
+                if runs(folder):
+                    raise
+                found = folders.read_desk(folder)
+                if found and found.stopped:
+                    raise DeskError(
+                        f"the desk `{self.desk.name}` was stopped while it was opened",
+                        hint="`hotdesk up` opens it",
+                    ) from None
+                progress.note(f"{error.what}; it is started again, now that everything is there")
                 return None
-            desk = replace(self._desk, root=root, early=False)
+            desk = replace(self.desk, root=root)
+            _keep(self._order.keep, folder / "keep")
             folders.write_desk(desk)
-            self.opened = Opened(desk, already=False)
+            self.completed = True
             task.advance(1)
-            return self.opened
+            return Opened(desk, already=False)
 
 
 @contextmanager
 def early_desk(order: DeskOrder) -> Iterator[EarlyDesk | None]:
-    """Start the desk while its root is still being made; None where it runs already.
+    """Start the desk while its root is still being made; None where that is not to be done.
 
-    What is inside then completes it, or it is ended: then `open_desk` has to start it again. So has whoever
-    comes after a process that was killed inside.
+    Until it is completed nobody is told how to get in, and the record of the last opening stays. What is not
+    completed inside is ended; after a kill, whoever opens the desk next does that.
     """
     folder = claim(order.name, order.owner, fixed=True).folder
-    with _starting(folder):
-        desk = claim(order.name, order.owner, fixed=True)
-        if condition(desk).state == "running" and not desk.early:
+    with ExitStack() as held:
+        held.enter_context(_starting(folder))
+        before = claim(order.name, order.owner, fixed=True)
+        # Settings of the user's own may name a library.
+        if condition(before).state == "running" or [*before.home.glob(".jupyter/jupyter_*config*")]:
+            held.close()
             yield None
             return
         _end_leftovers(folder)
-        with reserved_port(order.port, fixed=order.port_fixed) as port:
-            early = EarlyDesk(_start(order, folder, port, early=True))
-            try:
-                yield early
-            finally:
-                if not early.opened:
-                    _end_leftovers(folder)
+        port = held.enter_context(reserved_port(order.port, fixed=order.port_fixed))
+        early = EarlyDesk(order, _new_desk(order, folder, port))
+        try:
+            _launch(order, early.desk, record=replace(before, early=True, stopped=False))
+            yield early
+        finally:
+            if not early.completed:
+                _end_leftovers(folder)
+                folders.write_desk(replace(before, early=False, stopped=before.root is not None))
+
+
+def end_abandoned() -> None:
+    """End the desks that were started early by a process that is no more."""
+    for desk in desks():
+        if desk.early:
+            with folders.try_exclusive(desk.folder / "starting") as ours:
+                if ours:
+                    _end_leftovers(desk.folder)
+                    folders.write_desk(replace(desk, early=False, stopped=desk.root is not None))
 
 
 @contextmanager
@@ -214,28 +241,35 @@ def _start_on_a_free_port(order: DeskOrder, folder: Path) -> Desk:
     )
 
 
-def _start(order: DeskOrder, folder: Path, port: int, *, early: bool = False) -> Desk:
-    token = base64.urlsafe_b64encode(os.urandom(32)).rstrip(b"=").decode()
-    desk = Desk(
+def _start(order: DeskOrder, folder: Path, port: int) -> Desk:
+    desk = _new_desk(order, folder, port)
+    _keep(order.keep, folder / "keep")
+    _launch(order, desk, record=desk)
+    return desk
+
+
+def _new_desk(order: DeskOrder, folder: Path, port: int) -> Desk:
+    return Desk(
         name=order.name,
         folder=folder,
         root=order.root,
         project=order.project,
         port=port,
-        token=token,
+        token=base64.urlsafe_b64encode(os.urandom(32)).rstrip(b"=").decode(),
         started=time.time(),
         boot=this_boot(),
-        early=early,
         labels=order.labels,
     )
+
+
+def _launch(order: DeskOrder, desk: Desk, record: Desk) -> None:
+    """Start Jupyter; `record` is what is written about it."""
     desk.home.mkdir(mode=0o700, exist_ok=True)
-    _keep(order.keep, folder / "keep")
     request = _jupyter(order, desk)
     sandbox.check(request)
-    with _files(folder) as (output, status, alive):
-        folders.write_desk(desk)
+    with _files(desk.folder) as (output, status, alive):
+        folders.write_desk(record)
         sandbox.start(request, output=output, status=status, alive=alive)
-    return desk
 
 
 def _jupyter(order: DeskOrder, desk: Desk) -> RunRequest:

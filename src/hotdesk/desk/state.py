@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from hotdesk.desk.folder import Desk
     from hotdesk.errors import EngineError
 
-DeskState = Literal["running", "stopped", "crashed", "never opened"]
+DeskState = Literal["running", "starting", "stopped", "crashed", "never opened"]
 
 _READY_WITHIN = 120.0
 _LOG_LINES = 15
@@ -29,7 +29,8 @@ _LOG_LINES = 15
 class Condition:
     """How a desk is.
 
-    `exit_code` is known where Jupyter ended by itself; `log` is the end of a crashed desk's log.
+    `starting` is one whose packages are not all there yet: nobody is let in. `exit_code` is known where
+    Jupyter ended by itself; `log` is the end of a crashed desk's log.
     """
 
     state: DeskState
@@ -39,6 +40,8 @@ class Condition:
 
 def condition(desk: Desk) -> Condition:
     """Whether the desk runs, and how it ended where it does not."""
+    if desk.early and runs(desk.folder):
+        return Condition("starting")
     if desk.root is None:
         return Condition("never opened")
     exit_code = reported(desk.folder).get("exit-code")
@@ -79,7 +82,7 @@ def read_log(desk: Desk, *, follow: bool = False) -> Iterator[str]:
         ) from None
     with os.fdopen(descriptor, encoding="utf-8", errors="replace") as file:
         while True:
-            ended = not follow or condition(desk).state != "running"
+            ended = not follow or not runs(desk.folder)
             while piece := file.read(65536):
                 yield piece
             if ended:

@@ -6,7 +6,6 @@ import hashlib
 import os
 import re
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -175,6 +174,8 @@ def _writing(descriptor: int, size: int) -> Iterator[Callable[[bytes], None]]:
     if size < _WRITTEN_BEHIND:
         yield lambda piece: _write_all(descriptor, piece)
         return
+    from concurrent.futures import ThreadPoolExecutor  # 10 ms, and `hotdesk run` writes nothing
+
     with ThreadPoolExecutor(1, "writer") as writer:
         ahead: deque[Future[None]] = deque()
 

@@ -35,6 +35,7 @@ PREFIX = "/opt/desk"
 INTERPRETER = f"{PREFIX}/bin/python"
 _UNRECORDED = ("RECORD", "RECORD.jws", "RECORD.p7s")
 _PLACEHOLDER = b"#!python"
+_AT_START = ("sitecustomize.py", "usercustomize.py")
 _FIRST_LINE = re.compile(rb"[^\r\n]{0,4096}(\r\n|\r|\n|\Z)")
 
 
@@ -60,24 +61,26 @@ def make_wheel_tree(store: Store, wheel: Path, sha256: str, python: str, name: s
         tree.mkdir(mode=0o755)
         written = write_tree(wheel_entries(wheel, python, name), tree)
         write_contents(Contents.of(written), item)
-        import os
-
-        fd = os.open(wheel, os.O_RDONLY)
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-        os.close(fd)
 
     return store.make("wheel", wheel_tree_key(sha256, python), fill)
 
 
 def is_library(wheel: Path, name: str = "") -> bool:
-    """Whether only an import or a command can ask for what is in it: it brings no data and no plug-in."""
+    """Whether only an import or a command can ask for what is in it.
+
+    It brings no data, no plug-in, and nothing that each start of Python runs.
+    """
     archive = ZipArchive(wheel, name)
     for member in archive.files:
         folder, _, file = member.name.partition("/")
+        if member.name.removeprefix(f"{folder}/purelib/").removeprefix(f"{folder}/platlib/") in _AT_START:
+            return False
+        if member.name.endswith(".pth"):
+            return False
         if folder.endswith(".data") and file.startswith("data/"):
             return False
         if folder.endswith(".dist-info") and file == "entry_points.txt":
-            groups = re.findall(rb"^\[(.*)\]", archive.read(member), re.MULTILINE)
+            groups = re.findall(rb"^\s*\[(.*)\]", archive.read(member), re.MULTILINE)
             if not {group.strip() for group in groups} <= {b"console_scripts", b"gui_scripts"}:
                 return False
     return True
