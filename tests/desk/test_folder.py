@@ -2,14 +2,19 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
+import tempfile
 import threading
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from hotdesk.desk import condition
 from hotdesk.desk import folder as folders
 from hotdesk.desk.folder import Desk
 from hotdesk.engines.request import Root
@@ -132,6 +137,13 @@ WHOLE: dict[str, object] = {
         (json.dumps(WHOLE | {"port": "none"}), "a value in it"),
         (json.dumps(WHOLE | {"root": ["one"]}), "a value in it"),
         (json.dumps(WHOLE | {"labels": 1}), "a value in it"),
+        (json.dumps(WHOLE | {"port": float("inf")}), "a value in it"),
+        (json.dumps(WHOLE | {"port": 65536}), "a value in it"),
+        (json.dumps(WHOLE | {"started": float("nan")}), "a value in it"),
+        (json.dumps(WHOLE | {"project": "a\0b"}), "a value in it"),
+        (json.dumps(WHOLE | {"labels": {"variant": "\ud800"}}), "a value in it"),
+        ("[" * 100_000, "nested so deep"),
+        ('{"hotdesk-desk": "\\ud800' + "9" * 100 + '"}', "another version"),
     ],
 )
 def test_a_damaged_record_is_explained(desk: Desk, content: str, why: str) -> None:
@@ -145,6 +157,32 @@ def test_a_damaged_record_is_explained(desk: Desk, content: str, why: str) -> No
     assert "Error" not in caught.value.why
     assert "hotdesk rm term1" in caught.value.hint
     assert str(desk.home) in caught.value.hint  # which goes with it
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(st.dictionaries(st.sampled_from([*WHOLE, "early"]), JSON))
+def test_whatever_is_in_a_record_it_is_a_desk_or_damaged(changed: dict[str, object]) -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        (folder / "desk.json").write_text(json.dumps(WHOLE | changed))
+        try:
+            found = folders.read_desk(folder)
+        except DeskError as error:
+            str(error).encode()
+            return
+
+    assert found
+    assert condition(found).state in ("never opened", "running", "stopped", "crashed")
+    assert found.port in range(65536)
+    assert math.isfinite(found.started)
+    "".join(found.labels.values()).encode()
 
 
 def test_a_desk_that_is_only_registered_is_read_as_it_was_written(desk: Desk) -> None:

@@ -62,5 +62,6 @@ def test_what_is_only_registered_was_never_opened(desk: Desk) -> None:
     registered = desks.claim("new", Owner(None, "cpu"), fixed=True)
 
     assert desks.condition(registered).state == "never opened"
-    with pytest.raises(DeskError, match="the desk `new` has no log"):
+    with pytest.raises(DeskError, match="the desk `new` has no log") as caught:
         list(desks.read_log(registered))
+    assert caught.value.hint == "open it with `hotdesk up`"

@@ -61,3 +61,14 @@ def test_the_name_may_stand_in_a_file_of_uvs(place: str, tmp_path: Path) -> None
 
     assert with_named_credentials(URL, environment) == "https://me@corp.example/simple"
     assert with_named_credentials("https://b.example", environment) == "https://b.example"
+
+
+@pytest.mark.parametrize(
+    "odd", ['index = ["name url"]', "index = 3", '[index]\nname = "a"', "[[index]]\nname = 1\nurl = 2",
+            '[[index]]\nname = "a"\nurl = "https://["']
+)  # fmt: skip
+def test_what_is_no_index_in_a_file_of_uvs_is_for_uv_to_explain(odd: str, tmp_path: Path) -> None:
+    (tmp_path / "odd.toml").write_text(odd)
+    environment = {"UV_CONFIG_FILE": str(tmp_path / "odd.toml"), "UV_INDEX_CORP_USERNAME": "me"}
+
+    assert with_named_credentials(URL, environment) == URL

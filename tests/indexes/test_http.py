@@ -134,7 +134,7 @@ def test_a_server_may_ask_for_a_wait_but_not_for_any_wait() -> None:
 @pytest.mark.parametrize(
     ("status", "kind", "words"),
     [
-        (401, FetchError, "netrc"),
+        (401, FetchError, "UV_INDEX_NAME_"),
         (403, FetchError, "access is denied"),
         (404, GoneError, "has no such file"),
         (407, FetchError, "HTTPS_PROXY"),

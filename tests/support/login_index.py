@@ -17,8 +17,13 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def login_index(wheels: Path, user: str, password: str) -> Iterator[str]:
-    """Serve the wheels of this folder to that user alone; the index's address, without the login."""
+def login_index(
+    wheels: Path, user: str, password: str, *, without: int = 401, missing: int = 404
+) -> Iterator[str]:
+    """Serve this folder's files to that user alone; the index's address, without the login.
+
+    `without` the login, and for a `missing` project, it answers with these.
+    """
     wanted = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
     class Handler(BaseHTTPRequestHandler):
@@ -26,13 +31,13 @@ def login_index(wheels: Path, user: str, password: str) -> Iterator[str]:
 
         def do_GET(self) -> None:
             if self.headers.get("Authorization") != wanted:
-                self._send(401, b"", "WWW-Authenticate", 'Basic realm="index"')
+                self._send(without, b"", "WWW-Authenticate", 'Basic realm="index"')
                 return
             folder, _, name = unquote(self.path).strip("/").partition("/")
             file = wheels / name
             if folder == "simple":
-                page = "".join(_link(file) for file in sorted(wheels.glob(f"{name}-*.whl")))
-                self._send(200 if page else 404, page.encode(), "Content-Type", "text/html")
+                page = "".join(_link(file) for file in sorted(wheels.glob(f"{name}-*")))
+                self._send(200 if page else missing, page.encode(), "Content-Type", "text/html")
             elif folder == "files" and file.is_file():
                 self._send(200, file.read_bytes(), "Content-Type", "application/octet-stream")
             else:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hotdesk.engines.bubblewrap import run_bwrap
+from hotdesk.engines.seccomp import protect_host
 from hotdesk.errors import EngineError
 from hotdesk.keys import bytecode_key
 from hotdesk.layers.contents import TREE, read_contents, scan_tree, write_contents
@@ -92,7 +93,8 @@ def _compile(source: Path, output: Path, interpreter: Interpreter, processes: in
     # Not -I: it would ignore PYTHONHASHSEED.
     command = [f"/usr/bin/python{interpreter.python}", "-S", "-s", "-P", "-B", "-W", "ignore", "-"]
     script = Path(__file__).with_name("compile_script.py").read_bytes()
-    done = run_bwrap(options, [*command, _TREE, _OUTPUT, str(processes)], stdin=script)
+    argv = [*command, _TREE, _OUTPUT, str(processes)]
+    done = run_bwrap(options, argv, seccomp=protect_host(), stdin=script)
     if done.returncode:
         raise EngineError(
             "the desk's Python could not compile its packages",

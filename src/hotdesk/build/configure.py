@@ -53,36 +53,41 @@ exec "/usr/bin/${0##*/}" "$@"
 
 # Its postinst makes the bundle, then asks for a trigger that makes it again for the sake of the hooks.
 # Debian's own script starts six processes for each of 140 authorities, a third of all the time that dpkg
-# needs; this does the same in one, where it is the first to do it and nothing is out of the ordinary.
+# needs; this does the same in one, where it is the first to do it and nothing is out of the ordinary. What
+# was listed then is kept: another package's script may list more before the trigger's turn comes.
 _CERTIFICATES = r"""#!/usr/bin/perl
 use strict;
 my ($shipped, $local) = ('/usr/share/ca-certificates', '/usr/local/share/ca-certificates');
 my ($certs, $bundle, $hooks) = ('/etc/ssl/certs', 'ca-certificates.crt', '/etc/ca-certificates/update.d');
-sub debian { exec '/bin/sh', '/run/hotdesk/update-ca-certificates', @ARGV or exit 1 }
+my ($conf, $done) = ('/etc/ca-certificates.conf', '/run/hotdesk/certificates.done');
+sub debian { exec '/bin/sh', '-e', '/run/hotdesk/update-ca-certificates', @ARGV or exit 1 }
 sub has { my ($folder) = @_; opendir my $open, $folder or return 0; return grep { !/^\./ } readdir $open }
+sub content { my ($file) = @_; open my $open, '<', $file or return ''; local $/; return scalar <$open> // '' }
 chdir $certs or debian;
-if (-s $bundle) { @ARGV || has($hooks) ? debian : exit 0 }
-debian if "@ARGV" !~ /^--hooksdir ( --fresh)?$/ || has($local) || grep { /\.(pem|[0-9]+)$/ } has($certs);
-open my $conf, '<', '/etc/ca-certificates.conf' or debian;
-my $all = '';
-while (my $line = <$conf>) {
-  chomp $line;
-  next if $line =~ /^([#!]|$)/;
+my $listed = content($conf);
+debian if has($local) || $listed !~ /\n\z/;
+if (-s $bundle) { @ARGV || has($hooks) || content($done) ne $listed ? debian : exit 0 }
+debian if "@ARGV" !~ /^--hooksdir ( --fresh)?$/ || grep { -l $_ || /\.(pem|[0-9]+)$/ } has($certs);
+my ($all, %link) = ('');
+for my $line (grep { !/^([#!]|$)/ } split /\n/, $listed) {
   my $file = "$shipped/$line";
-  open my $open, '<', $file or do { warn "W: $file not found, but listed in ca-certificates.conf.\n"; next };
-  my $content = do { local $/; <$open> };
-  $all .= $content . ($content =~ /\n\z/ ? '' : "\n");
+  debian if $line =~ /^\s|\s$/ || !-f $file;
+  my $content = content($file);
+  $all .= $content . ($content =~ /[^\n]\z/ ? "\n" : '');
   (my $name = $line) =~ s{.*/}{};
   $name =~ s/\.crt$//;
   $name =~ tr/ (),/_==_/;
-  symlink $file, "$name.pem" or die "$name.pem: $!\n";
+  $link{"$name.pem"} = $file;
 }
+debian unless %link;
+for my $name (sort keys %link) { symlink $link{$name}, $name or die "$name: $!\n" }
 system('openssl', 'rehash', '.') == 0 or exit 1;
 open my $new, '>', "$bundle.new" or die "$bundle: $!\n";
 print $new $all;
 close $new or die "$bundle: $!\n";
 chmod 0644, "$bundle.new";
 rename "$bundle.new", $bundle or die "$bundle: $!\n";
+if (open my $kept, '>', $done) { print $kept $listed }
 """
 
 # Bytecode is compiled afterwards, the same everywhere; Debian's scripts write their program's names to it.

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hotdesk.build.inside import locate
 from hotdesk.engines.bubblewrap import run_bwrap
+from hotdesk.engines.seccomp import protect_host
 from hotdesk.errors import EngineError
 
 _COMPILER = Path(__file__).with_name("compile_script.py")
@@ -40,6 +41,7 @@ def compile_standard_library(tree: Path, output: Path) -> None:
             options,
             [f"/usr/bin/{interpreter}", "-S", "-s", "-P", "-B", "-W", "ignore", "-c", _DRIVER]
             + [folder for folder in folders if (tree / folder.strip("/")).is_dir()],
+            seccomp=protect_host(),
             stdin=_COMPILER.read_bytes(),
             environment={"LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0"},
         )

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import os
 import re
 import stat
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _FORMAT = 1
+_LAST_PORT = 65535
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
@@ -241,18 +243,22 @@ def is_locked(path: Path, probe: int = fcntl.LOCK_SH) -> bool:
 def _parse(content: bytes, folder: Path) -> Desk:
     try:
         document = json.loads(content)
+    except RecursionError:
+        raise _damaged(folder, "it was overwritten: nothing in it is nested so deep") from None
     except ValueError as error:
         raise _damaged(folder, f"it was cut short or overwritten, and is no JSON any more: {error}") from None
     written = document.get("hotdesk-desk") if isinstance(document, dict) else None
     if written is None:
         raise _damaged(folder, "it describes no desk")
     if written != _FORMAT:
-        raise _damaged(folder, f"another version of hotdesk wrote it: in format {written}, not {_FORMAT}")
+        raise _damaged(
+            folder, f"another version of hotdesk wrote it: in format {written!a:.40}, not {_FORMAT}"
+        )
     try:
         return _desk(document, folder)
     except KeyError as error:
         raise _damaged(folder, f"it lacks {error}: another version wrote it, or it was edited") from None
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise _damaged(folder, f"it was edited, and a value in it is none that can be: {error}") from None
 
 
@@ -266,16 +272,27 @@ def _damaged(folder: Path, why: str) -> DeskError:
 
 def _desk(document: dict[str, Any], folder: Path) -> Desk:
     project, root = document["project"], document["root"]
+    port, started = int(document["port"]), float(document["started"])
+    labels = {str(name): str(value) for name, value in document["labels"].items()}
+    if not (0 <= port <= _LAST_PORT and math.isfinite(started)):
+        raise ValueError(f"port {port}, started {started}")
+    "".join([*labels, *labels.values()]).encode()  # half of a surrogate pair cannot be printed
     return Desk(
         name=folder.name,
         folder=folder,
-        root=None if root is None else Root(Path(root[0]), Path(root[1])),
-        project=None if project is None else Path(project),
-        port=int(document["port"]),
+        root=None if root is None else Root(_path(root[0]), _path(root[1])),
+        project=None if project is None else _path(project),
+        port=port,
         token=str(document["token"]),
-        started=float(document["started"]),
+        started=started,
         boot=str(document["boot"]),
         stopped=bool(document["stopped"]),
         early=bool(document.get("early")),
-        labels={str(name): str(value) for name, value in document["labels"].items()},
+        labels=labels,
     )
+
+
+def _path(text: str) -> Path:
+    if b"\0" in os.fsencode(text):
+        raise ValueError("no path holds a NUL")
+    return Path(text)

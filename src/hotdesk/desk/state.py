@@ -78,7 +78,7 @@ def read_log(desk: Desk, *, follow: bool = False) -> Iterator[str]:
         raise DeskError(
             f"the desk `{desk.name}` has no log",
             why="Jupyter writes it, and was never opened on this desk",
-            hint=f"open it with `hotdesk up` in {desk.project}",
+            hint="open it with `hotdesk up`" + (f" in {desk.project}" if desk.project else ""),
         ) from None
     with os.fdopen(descriptor, encoding="utf-8", errors="replace") as file:
         while True:

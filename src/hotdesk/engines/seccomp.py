@@ -27,7 +27,7 @@ _ERRNO = 0x00050000
 _LOAD, _JUMP_EQUAL, _JUMP_GREATER_OR_EQUAL, _RETURN = 0x20, 0x15, 0x35, 0x06
 _OFFSET_NUMBER, _OFFSET_ARCH, _OFFSET_ARGUMENT_1 = 0, 4, 24
 _X32_BIT = 0x40000000
-_TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+_TYPING = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX: into whatever terminal can be opened
 
 
 def pretend_ownership(machine: str = "") -> bytes:
@@ -35,7 +35,7 @@ def pretend_ownership(machine: str = "") -> bytes:
 
     With it, an ordinary user and root get the same tree; ownership comes from the packages instead.
     So are requests to wait for the disk: what another boot left unsettled is
-    made anew (see `hotdesk.store`).
+    made anew (see `hotdesk.store`). Nothing can be typed into the caller's terminal, as with `protect_host`.
     """
     owners = ("chown", "fchown", "lchown", "fchownat", "mknod", "mknodat")
     disk = ("fsync", "fdatasync", "sync", "sync_file_range", "syncfs")
@@ -45,10 +45,10 @@ def pretend_ownership(machine: str = "") -> bytes:
 def protect_host(machine: str = "") -> bytes:
     """Takes away what no namespace does: typing into the caller's terminal, and the kernel's keyrings."""
     denied = dict.fromkeys(("add_key", "request_key", "keyctl"), errno.ENOSYS)
-    return _program(denied, machine, ioctls={_TIOCSTI: errno.EPERM, _TIOCLINUX: errno.EPERM})
+    return _program(denied, machine)
 
 
-def _program(answers: dict[str, int], machine: str, ioctls: dict[int, int] | None = None) -> bytes:
+def _program(answers: dict[str, int], machine: str) -> bytes:
     machine = machine or os.uname().machine
     numbers = _NUMBERS[machine]
     code: list[tuple[int, int, int, int]] = [
@@ -62,14 +62,13 @@ def _program(answers: dict[str, int], machine: str, ioctls: dict[int, int] | Non
     for name, answer in answers.items():
         if name in numbers:
             code += [(_JUMP_EQUAL, 0, 1, numbers[name]), (_RETURN, 0, 0, _ERRNO | answer)]
-    if ioctls:
-        # The kernel reads an ioctl's command as 32 bits, so only the low word is compared.
-        code += [
-            (_JUMP_EQUAL, 1, 0, numbers["ioctl"]),
-            (_RETURN, 0, 0, _ALLOW),
-            (_LOAD, 0, 0, _OFFSET_ARGUMENT_1),
-        ]
-        for command, answer in ioctls.items():
-            code += [(_JUMP_EQUAL, 0, 1, command), (_RETURN, 0, 0, _ERRNO | answer)]
+    # The kernel reads an ioctl's command as 32 bits, so only the low word is compared.
+    code += [
+        (_JUMP_EQUAL, 1, 0, numbers["ioctl"]),
+        (_RETURN, 0, 0, _ALLOW),
+        (_LOAD, 0, 0, _OFFSET_ARGUMENT_1),
+    ]
+    for command in _TYPING:
+        code += [(_JUMP_EQUAL, 0, 1, command), (_RETURN, 0, 0, _ERRNO | errno.EPERM)]
     code.append((_RETURN, 0, 0, _ALLOW))
     return b"".join(struct.pack("<HBBI", *instruction) for instruction in code)

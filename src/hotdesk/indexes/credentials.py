@@ -60,9 +60,10 @@ def _named_indexes(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             listed = tomllib.loads(path.read_text(encoding="utf-8")).get("index", ())
         except (OSError, ValueError):
             continue  # if uv reads it, uv says what is wrong with it
-        for row in listed:
-            if "name" in row and "url" in row:
-                yield row["name"], row["url"]
+        for row in listed if isinstance(listed, list) else ():
+            match row:
+                case {"name": str(name), "url": str(url)}:
+                    yield name, url
 
 
 def _configuration_files(environment: Mapping[str, str]) -> Iterator[Path]:
@@ -78,5 +79,8 @@ def _configuration_files(environment: Mapping[str, str]) -> Iterator[Path]:
 
 
 def _bare(url: str) -> str:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url  # uv says what is wrong with it
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")

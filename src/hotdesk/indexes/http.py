@@ -28,6 +28,10 @@ CONNECTIONS = 8
 SECONDS_TO_CONNECT = 15
 SECONDS_OF_SILENCE = 30
 E = TypeVar("E", bound=BaseException)
+LOGIN_HINT = (
+    "put user and password into the address of the index or mirror, or a Python index's into its "
+    "UV_INDEX_NAME_… variables; `~/.netrc` serves as well, but not where a package has to be built"
+)
 PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 _LOCAL = "file://localhost/"
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -342,8 +346,7 @@ def _explain_status(error: StatusError) -> FetchError:
             what, why=f"{_host(error.url)} has no such file", hint="run `hotdesk lock --upgrade`"
         )
     if error.status in (401, 403):
-        hint = "put the user and password of this host into `~/.netrc` or into the address of the index"
-        return FetchError(what, why=f"{why}: access is denied", hint=hint)
+        return FetchError(what, why=f"{why}: access is denied", hint=LOGIN_HINT)
     if error.status == 407:
         return FetchError(what, why=why, hint="put user and password into `HTTPS_PROXY`")
     if error.status == 429:

@@ -12,7 +12,7 @@ from packaging.version import Version
 from hotdesk.errors import NotCachedError, ResolveError
 from hotdesk.lock import Artifact, Build, PythonPackage
 from hotdesk.resolve.sizes import sizes_of
-from hotdesk.resolve.uv import Choice, NoSolution, Offer, Question
+from hotdesk.resolve.uv import Choice, NoSolution, Offer, Question, access_denied
 from hotdesk.resolve.wheels import Target, best_wheel
 
 if TYPE_CHECKING:
@@ -90,6 +90,9 @@ class PythonResolver:
             if more is not None:
                 return self._collect(request, more, request.known_unavailable, merging=True)
         answers, failures = self._resolve_all(request)
+        for failure in failures.values():
+            if failure.denied:
+                raise access_denied(failure)
         reasons = {variant: self._reason(failure) for variant, failure in failures.items()}
         explanations = {variant: failure.explanation for variant, failure in failures.items()}
         resolution = self._collect(request, answers, reasons, merging=False)

@@ -37,7 +37,17 @@ from hotdesk.indexes.pip import is_set
 from hotdesk.keys import built_key
 from hotdesk.lock import Artifact, Build
 from hotdesk.resolve.pypi import best_offer, lock_offers
-from hotdesk.resolve.uv import Choice, NoSolution, Offer, Question, Uv, ask, index_options, with_find_links
+from hotdesk.resolve.uv import (
+    Choice,
+    NoSolution,
+    Offer,
+    Question,
+    Uv,
+    access_denied,
+    ask,
+    index_options,
+    with_find_links,
+)
 from hotdesk.resolve.wheels import Target, wheel_rank
 from hotdesk.spec.requirements import BadRequirementError, parse_requirement
 
@@ -223,6 +233,8 @@ class SdistBuilder:
         plain = plain_requirements(requirements, name)
         answer = self._uv.compile(Question(plain), self._target)
         if isinstance(answer, NoSolution):
+            if answer.denied:
+                raise access_denied(answer)
             raise BuildRequiredError(
                 f"`{name}` has no wheel, and what its build requires cannot be had",
                 why=answer.explanation,

@@ -16,6 +16,7 @@ from uv import find_uv_bin
 
 from hotdesk.build.sdist import open_result
 from hotdesk.errors import BuildRequiredError, FetchError, NotCachedError, ResolveError
+from hotdesk.indexes.http import LOGIN_HINT
 from hotdesk.spec.requirements import normalized_name
 
 if TYPE_CHECKING:
@@ -62,10 +63,14 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class NoSolution:
-    """No set of versions fits. `without_wheels` names packages that might fit if they were built."""
+    """No set of versions fits. `without_wheels` names packages that might fit if they were built.
+
+    `denied` tells which index denied access where something was not found: it may be there.
+    """
 
     explanation: str
     without_wheels: tuple[str, ...] = ()
+    denied: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,15 +210,8 @@ def _failure(stderr: str) -> NoSolution:
             why="\n".join(body.splitlines()[-30:]),
             hint="choose another version of it, or add what its build misses to `[packages] debian`",
         )
-    if denied := re.search(r"hint: (.*) could not be queried due to .*\((40[13])", body):
-        raise FetchError(
-            "a package index denies access",
-            why=f"{denied[1]} answers {denied[2]}",
-            hint="put user and password into its address or its UV_INDEX_NAME_… variables; "
-            "`~/.netrc` serves as well, but not where a package has to be built",
-        )
     if "No solution found" in body:
-        return NoSolution(explanation, _without_wheels(body))
+        return NoSolution(explanation, _without_wheels(body), _denied(body))
     if re.search(r"Failed to (?:fetch|download)|error sending request|timed out|HTTP status", body):
         raise FetchError(
             "a package index does not answer as it should",
@@ -221,6 +219,28 @@ def _failure(stderr: str) -> NoSolution:
             hint="check the network, and the indexes in uv's or pip's configuration",
         )
     raise ResolveError("uv could not resolve the Python packages", why=explanation)
+
+
+def access_denied(failure: NoSolution) -> FetchError:
+    """What to raise where no other answer came of it: the lock would state that there is no such package."""
+    return FetchError(
+        "a package index denies access", why=f"{failure.denied}:\n{failure.explanation}", hint=LOGIN_HINT
+    )
+
+
+def _denied(message: str) -> str:
+    """Which index answers what; nothing where all was found, or where the index answered for others.
+
+    Some answer 403 for every package that they do not have.
+    """
+    said = re.search(
+        r"hint: An index [^(]*\((\S+)\) "
+        r"(?:could not be queried due to .*\((40[13])|returned a (403)(?!.*successful response))",
+        message,
+    )
+    if said is None or "was not found" not in message:
+        return ""
+    return f"{said[1]} answers {said[2] or said[3]}"
 
 
 def tidy(message: str) -> str:
