@@ -82,7 +82,8 @@ def test_a_killed_download_is_resumed_by_whoever_waits(web: Web, store: Store) -
     web.serve(WHEEL.name, CONTENT, slowly(1_000_000))
     first = start(web, store, WHEEL)
     partial = store.partial(WHEEL.sha256)
-    eventually(lambda: partial.exists() and partial.stat().st_size == 1_000_000)
+    eventually(lambda: partial.exists() and partial.stat().st_size > 700_000)
+    kept = partial.stat().st_size  # the last quarter of a megabyte may not be written yet
     second = start(web, store, WHEEL)
 
     first.send_signal(signal.SIGKILL)
@@ -90,7 +91,7 @@ def test_a_killed_download_is_resumed_by_whoever_waits(web: Web, store: Store) -
     out, err = second.communicate(timeout=30)
 
     assert (out, second.returncode) == (f"{WHEEL.name}\n", 0), err
-    assert web.starts(WHEEL.name) == [0, 1_000_000]
+    assert web.starts(WHEEL.name) == [0, kept]
     assert store.download(WHEEL.sha256).read_bytes() == CONTENT
 
 
@@ -117,7 +118,7 @@ def test_an_interrupt_ends_it_promptly(web: Web, store: Store) -> None:
     web.serve(WHEEL.name, CONTENT, slowly(1_000_000))
     process = start(web, store, WHEEL)
     partial = store.partial(WHEEL.sha256)
-    eventually(lambda: partial.exists() and partial.stat().st_size == 1_000_000)
+    eventually(lambda: partial.exists() and partial.stat().st_size > 700_000)
     before = monotonic()
 
     process.send_signal(signal.SIGINT)

@@ -37,7 +37,7 @@ COMMANDS = {
     "rm": ("rm", "-f", "jupyter"),
 }
 # Seconds after which the command has usually ended, or the compiler that `up` leaves behind.
-LONGEST_LIFE = {"lock": 3.0, "up": 9.0, "run": 6.0, "add": 3.0, "gc": 0.6, "rm": 0.3, "compiler": 6.0}
+LONGEST_LIFE = {"lock": 2.0, "up": 6.0, "run": 4.0, "add": 2.0, "gc": 0.6, "rm": 0.3, "compiler": 3.0}
 
 
 def test_a_hundred_kills_lose_nothing(jupyter: Hotdesk, jupyter_index: LockedIndex, tmp_path: Path) -> None:
