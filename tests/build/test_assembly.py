@@ -15,7 +15,7 @@ from hotdesk.lock import Artifact, LockedVariant, PythonPackage
 from hotdesk.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterator
     from pathlib import Path
 
 SITE = "lib/python3.13/site-packages"
@@ -83,16 +83,20 @@ def test_what_another_process_makes_meanwhile_is_linked_as_well(tmp_path: Path) 
     )
     store.make("system", Keys.of(locked).system, lambda item: (item / "tree").mkdir())
 
-    class Crowded(Fetcher):
-        """As soon as anything is asked for, another process has made all of it."""
+    (store.root / "downloads").mkdir()
+    for sha256, path in wheels.items():
+        store.download(sha256).write_bytes(path.read_bytes())
 
-        def fetch(self, artifacts: Iterable[Artifact]) -> Iterable[tuple[Artifact, Path]]:  # type: ignore[override]
-            for artifact in artifacts:
-                make_wheel_tree(store, wheels[artifact.sha256], artifact.sha256, "3.13")
-                yield artifact, wheels[artifact.sha256]
+    class Crowded(Assembly):
+        """Another process makes all wheels after this one has looked which there are."""
 
-    with Crowded(store) as fetcher:
-        Assembly(store, locked, fetcher).make()
+        def _missing(self, there: set[Path]) -> Iterator[Artifact]:
+            for sha256, path in wheels.items():
+                make_wheel_tree(store, path, sha256, "3.13")
+            return super()._missing(there)
+
+    with Fetcher(store, offline=True) as fetcher:
+        Crowded(store, locked, fetcher).make()
 
     tree = store.item("environment", Keys.of(locked).environment) / "tree"
     assert {path.name for path in (tree / SITE).glob("*.py")} == {"first.py", "second.py"}

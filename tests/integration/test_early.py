@@ -155,13 +155,17 @@ def test_where_it_fails_all_is_as_it_was_before(desk: Hotdesk, jupyter: Hotdesk)
     assert desk.run(*IMPORTED) == f"{SIZE}\n"
 
 
-def test_killed_half_way_the_next_up_opens_it_whole(desk: Hotdesk) -> None:
+def kill_half_way(desk: Hotdesk) -> None:
     with held_up(desk):
         opening = desk.start("up")
         eventually(lambda: started_early(desk), 60)
         opening.send_signal(signal.SIGKILL)
         opening.wait()
     opening.communicate()  # its workers end by themselves
+
+
+def test_killed_half_way_the_next_up_opens_it_whole(desk: Hotdesk) -> None:
+    kill_half_way(desk)
     assert [found["state"] for found in desk.json("ls")] == ["starting"]
 
     again = desk.json("up")
@@ -172,12 +176,7 @@ def test_killed_half_way_the_next_up_opens_it_whole(desk: Hotdesk) -> None:
 
 
 def test_what_a_killed_one_left_running_is_ended_before_its_files_are_collected(desk: Hotdesk) -> None:
-    with held_up(desk):
-        opening = desk.start("up")
-        eventually(lambda: started_early(desk), 60)
-        opening.send_signal(signal.SIGKILL)
-        opening.wait()
-    opening.communicate()
+    kill_half_way(desk)
 
     desk.run("cache", "gc")
 
