@@ -155,3 +155,10 @@ def test_parsing_is_the_inverse_of_formatting_for_every_lock() -> None:
     text = format_lock(lock_of(wheel("six"), gpu="reason with “quotes” and\nlines"))
 
     assert format_lock(parse_lock(text)) == text
+
+
+def test_a_lock_that_is_nested_too_deep_is_none(tmp_path: Path) -> None:
+    (tmp_path / "hotdesk.lock").write_text("[" * 100_000)
+
+    with pytest.raises(LockError, match="not a lock that this hotdesk can read"):
+        read_lock(tmp_path / "hotdesk.lock")

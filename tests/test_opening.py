@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from hotdesk.opening import _inside
+from hotdesk.desk import claim, find
+from hotdesk.desk.register import Owner
+from hotdesk.errors import DeskError
+from hotdesk.lock import FORMAT
+from hotdesk.opening import Preparation, _inside, reopen
 
 
 @pytest.mark.parametrize(
@@ -20,3 +26,39 @@ from hotdesk.opening import _inside
 )
 def test_a_command_starts_in_the_folder_that_the_caller_is_in(current: str, inside: str) -> None:
     assert _inside(Path("/home/ann/project"), Path(current)) == inside
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Of a desk on record, with a spec and a lock beside it."""
+    monkeypatch.setenv("HOTDESK_DATA", str(tmp_path))
+    folder = claim("term1", Owner(tmp_path, "cpu"), fixed=True).folder
+    (folder / "keep").mkdir()
+    for name in ("hotdesk.toml", "hotdesk.lock"):
+        (folder / "keep" / name).write_text("")
+    return folder
+
+
+def test_a_kept_lock_that_is_none_any_more_is_told(folder: Path) -> None:
+    for content in (b"", b'{"hotdesk-lock": 1}', b"\xff", b"[" * 100_000):
+        (folder / "keep" / "hotdesk.lock").write_bytes(content)
+
+        with pytest.raises(DeskError, match="`term1` cannot be read") as caught:
+            reopen(find("term1"), Preparation())
+
+        assert f"{folder}/keep/hotdesk.lock: " in caught.value.why
+        assert "hotdesk rm term1" in caught.value.hint
+
+
+def test_a_record_without_its_variant_is_told(folder: Path) -> None:
+    record = json.loads((folder / "desk.json").read_text())
+    (folder / "desk.json").write_text(json.dumps(record | {"labels": {}}))
+    lock: dict[str, Any] = {"hotdesk-lock": FORMAT, "snapshot": "20260101T000000Z", "platforms": {}}
+    lock["inputs"] = {"python": "3.13", "base": "debian:trixie", "platforms": [], "variants": {}}
+    lock["inputs"] |= {"pypi": [], "debian": []}
+    (folder / "keep" / "hotdesk.lock").write_text(json.dumps(lock))
+
+    with pytest.raises(DeskError, match="`term1` cannot be read") as caught:
+        reopen(find("term1"), Preparation())
+
+    assert f"{folder}/desk.json: it was edited" in caught.value.why

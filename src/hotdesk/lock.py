@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 LOCK_NAME = "hotdesk.lock"
+# What reading a text that is no lock raises; a RecursionError where it is nested too deep.
+NO_LOCK = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +178,7 @@ def read_lock(path: Path) -> Lock:
         return parse_lock(text)
     except LockError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except NO_LOCK as error:
         raise _unreadable(path, error) from None
 
 
@@ -305,7 +307,7 @@ def _python_to_json(package: PythonPackage) -> dict[str, object]:
 def parse_lock(text: str) -> Lock:
     """The lock in `text`; a name that is a path or a malformed hash is refused, not trusted.
 
-    ValueError, KeyError, TypeError or AttributeError where it is not what `format_lock` writes.
+    One of `NO_LOCK` where it is not what `format_lock` writes.
     """
     data: dict[str, Any] = json.loads(text)
     if data.get("hotdesk-lock") != FORMAT:

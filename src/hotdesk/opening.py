@@ -23,15 +23,16 @@ from hotdesk.desk import (
     occupied,
     open_desk,
 )
+from hotdesk.desk.folder import damaged
 from hotdesk.desk.ports import require_free
 from hotdesk.engines import sandbox
 from hotdesk.engines.request import WORK, RunRequest
 from hotdesk.errors import DeskError, EngineError
 from hotdesk.keys import Keys
-from hotdesk.lock import LOCK_NAME, LockedVariant, parse_lock
+from hotdesk.lock import LOCK_NAME, NO_LOCK, Lock, LockedVariant, parse_lock
 from hotdesk.progress import SILENT
 from hotdesk.project import host_platform
-from hotdesk.spec import SPEC_NAME, parse_spec
+from hotdesk.spec import SPEC_NAME, decode_spec, parse_spec
 from hotdesk.store import Store, default_store_path
 
 if TYPE_CHECKING:
@@ -97,10 +98,23 @@ def reopen(desk: Desk, preparation: Preparation, *, port: int | None = None) -> 
         ) from None
     if port is not None and condition(desk).state not in ("running", "starting"):
         require_free(port)
-    locked = parse_lock(kept[LOCK_NAME].decode()).select(host_platform(), desk.labels["variant"])
-    wanted = port or int(desk.labels.get("port") or parse_spec(kept[SPEC_NAME].decode()).port)
+    locked = _kept_lock(desk, kept[LOCK_NAME]).select(host_platform(), _kept_variant(desk))
+    wanted = port or int(desk.labels.get("port") or parse_spec(decode_spec(kept[SPEC_NAME])).port)
     labels = {**desk.labels, "port": str(wanted)}
     return _open(desk, locked, preparation, labels=labels, keep=kept, port_fixed=port is not None)
+
+
+def _kept_lock(desk: Desk, content: bytes) -> Lock:
+    try:
+        return parse_lock(content.decode())
+    except NO_LOCK as error:
+        raise damaged(desk.folder, f"it is no lock any more: {error}", f"keep/{LOCK_NAME}") from None
+
+
+def _kept_variant(desk: Desk) -> str:
+    if "variant" not in desk.labels:
+        raise damaged(desk.folder, "it was edited, and does not tell which variant the desk shows")
+    return desk.labels["variant"]
 
 
 def _open(

@@ -14,7 +14,7 @@ def test_bubblewraps_documents_are_read_as_one() -> None:
 def test_a_line_that_is_cut_off_is_left_out() -> None:
     assert status_documents('{ "child-pid": 7 }\n{ "exit-c') == {"child-pid": 7}
     assert status_documents("") == {}
-    assert status_documents("[1]\nnull\n") == {}
+    assert status_documents("[1]\nnull\n" + "[" * 100_000) == {}
 
 
 def test_our_own_ids_end_with_our_own() -> None:

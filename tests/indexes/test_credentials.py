@@ -65,6 +65,7 @@ def test_the_name_may_stand_in_a_file_of_uvs(place: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     "odd", ['index = ["name url"]', "index = 3", '[index]\nname = "a"', "[[index]]\nname = 1\nurl = 2",
+            "x = " + "[" * 9999,
             '[[index]]\nname = "a"\nurl = "https://["']
 )  # fmt: skip
 def test_what_is_no_index_in_a_file_of_uvs_is_for_uv_to_explain(odd: str, tmp_path: Path) -> None:

@@ -124,7 +124,8 @@ def test_the_users_configuration_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["[debian\n", '[debian]\nmirrow = "x"\n', "[debian]\nmirror = 1\n", "debian = 1\n"]
+    "text",
+    ["[debian\n", '[debian]\nmirrow = "x"\n', "[debian]\nmirror = 1\n", "debian = 1\n", "x = " + "[" * 9999],
 )
 def test_a_configuration_that_is_not_understood_is_an_error(tmp_path: Path, text: str) -> None:
     path = tmp_path / "config.toml"

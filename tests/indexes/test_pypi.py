@@ -26,6 +26,7 @@ def uv_toml(environment: dict[str, str], text: str) -> None:
     path = Path(environment["HOME"], ".config", "uv", "uv.toml")
     path.parent.mkdir(parents=True)
     path.write_text(text)
+    (path.parent / "links").mkdir()  # uv wants all `find-links` to be there
 
 
 def test_uvs_variables_are_followed_in_uvs_order(environment: dict[str, str], tmp_path: Path) -> None:
@@ -48,6 +49,48 @@ def test_uvs_file_is_followed(environment: dict[str, str]) -> None:
     uv_toml(environment, '[[index]]\nurl = "https://mine.example/simple"\ndefault = true\n')
 
     assert find_indexes(environment) == (IndexUrl("https://mine.example/simple"),)
+
+
+FLAT = """
+find-links = ["./links", "https://links.example/all.html"]
+[[index]]
+url = "https://mine.example/simple"
+[[index]]
+name = "page"
+url = "https://me:secret@flat.example/page.html"
+format = "flat"
+[[index]]
+url = "../flat"
+format = "flat"
+[[index]]
+url = "wheels/simple"
+default = true
+"""
+
+
+def test_flat_indexes_of_uvs_file_are_flat_and_its_paths_are_meant_from_its_folder(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    uv_toml(environment, FLAT)
+    environment |= {"UV_INDEX_PAGE_USERNAME": "you", "UV_INDEX_PAGE_PASSWORD": "known"}
+    folder = tmp_path / ".config" / "uv"
+
+    assert find_indexes(environment) == (
+        IndexUrl("https://mine.example/simple"),
+        IndexUrl((folder / "wheels" / "simple").as_uri(), "simple"),
+        IndexUrl("https://you:known@flat.example/page.html", "flat"),
+        IndexUrl((tmp_path / ".config" / "flat").as_uri(), "flat"),
+        IndexUrl((folder / "links").as_uri(), "flat"),
+        IndexUrl("https://links.example/all.html", "flat"),
+    )
+
+
+def test_without_index_uvs_flat_indexes_are_none_either(environment: dict[str, str]) -> None:
+    uv_toml(environment, FLAT)
+
+    found = find_indexes(environment | {"UV_NO_INDEX": "1"})
+
+    assert [index.url.rpartition("/")[2] for index in found] == ["links", "all.html"]
 
 
 def test_the_project_one_happens_to_be_in_has_no_say(environment: dict[str, str], tmp_path: Path) -> None:
@@ -73,8 +116,9 @@ def test_without_index_only_find_links_count(environment: dict[str, str]) -> Non
     assert find_indexes(environment) == (IndexUrl(Path("wheels").absolute().as_uri(), "flat"),)
 
 
-def test_a_broken_uv_toml_is_told_in_uvs_words(environment: dict[str, str]) -> None:
-    uv_toml(environment, "no toml")
+@pytest.mark.parametrize("text", ["no toml", "x = " + "[" * 9999])
+def test_a_broken_uv_toml_is_told_in_uvs_words(environment: dict[str, str], text: str) -> None:
+    uv_toml(environment, text)
 
     with pytest.raises(IndexConfigurationError, match=r"(?s)uv cannot tell.*uv\.toml"):
         find_indexes(environment)

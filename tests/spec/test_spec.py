@@ -100,6 +100,7 @@ imports = ["import x"]
         (DESK.replace("3.13", "3.11"), 'line 3: `debian:trixie` has no Python "3.11"'),
         (DESK + "platforms = []\n", "line 5: `desk.platforms` is empty"),
         (DESK + "[packages\n", "line 5: this is not TOML"),
+        (DESK + "x = " + "[" * 9999, "nested too deep"),
         (DESK + "name = 'b'\n", "line 5: this is not TOML: cannot overwrite a value"),
         (DESK + '[packages]\npypi = ["a"\n', "this is not TOML"),
         (DESK + "[variants.A]\n", "line 5: `A` cannot be the name of a variant"),

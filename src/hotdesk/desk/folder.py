@@ -44,7 +44,9 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """A desk as it was last started. `labels` are the caller's own; `started` is in seconds since 1970.
+    """A desk as it was last started. `started` is in seconds since 1970.
+
+    `labels` are the caller's own, but `port`, where there is one, is a port: the one that was wanted.
 
     One that is only registered so far has no `root`, and its times, port and token are empty. `stopped` tells
     that its owner asked for its end. `boot` names the machine's run since it was switched on. `early` tells
@@ -157,7 +159,7 @@ def read_desk(folder: Path) -> Desk | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise _damaged(folder, error.strerror or str(error)) from error
+        raise damaged(folder, error.strerror or str(error)) from error
 
 
 def write_opener(desk: Desk) -> Path:
@@ -244,28 +246,28 @@ def _parse(content: bytes, folder: Path) -> Desk:
     try:
         document = json.loads(content)
     except RecursionError:
-        raise _damaged(folder, "it was overwritten: nothing in it is nested so deep") from None
+        raise damaged(folder, "it was overwritten: nothing in it is nested so deep") from None
     except ValueError as error:
-        raise _damaged(folder, f"it was cut short or overwritten, and is no JSON any more: {error}") from None
+        raise damaged(folder, f"it was cut short or overwritten, and is no JSON any more: {error}") from None
     written = document.get("hotdesk-desk") if isinstance(document, dict) else None
     if written is None:
-        raise _damaged(folder, "it describes no desk")
+        raise damaged(folder, "it describes no desk")
     if written != _FORMAT:
-        raise _damaged(
+        raise damaged(
             folder, f"another version of hotdesk wrote it: in format {written!a:.40}, not {_FORMAT}"
         )
     try:
         return _desk(document, folder)
     except KeyError as error:
-        raise _damaged(folder, f"it lacks {error}: another version wrote it, or it was edited") from None
+        raise damaged(folder, f"it lacks {error}: another version wrote it, or it was edited") from None
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
-        raise _damaged(folder, f"it was edited, and a value in it is none that can be: {error}") from None
+        raise damaged(folder, f"it was edited, and a value in it is none that can be: {error}") from None
 
 
-def _damaged(folder: Path, why: str) -> DeskError:
+def damaged(folder: Path, why: str, file: str = "desk.json") -> DeskError:
     return DeskError(
         f"what is known of the desk `{folder.name}` cannot be read",
-        why=f"{folder / 'desk.json'}: {why}",
+        why=f"{folder / file}: {why}",
         hint=f"save what you need from {folder / 'home'}, then `hotdesk rm {folder.name}`",
     )
 
@@ -274,8 +276,9 @@ def _desk(document: dict[str, Any], folder: Path) -> Desk:
     project, root = document["project"], document["root"]
     port, started = int(document["port"]), float(document["started"])
     labels = {str(name): str(value) for name, value in document["labels"].items()}
-    if not (0 <= port <= _LAST_PORT and math.isfinite(started)):
-        raise ValueError(f"port {port}, started {started}")
+    wanted = int(labels.get("port", port))
+    if not (0 <= port <= _LAST_PORT and 0 <= wanted <= _LAST_PORT and math.isfinite(started)):
+        raise ValueError(f"port {port}, wanted {wanted}, started {started}")
     "".join([*labels, *labels.values()]).encode()  # half of a surrogate pair cannot be printed
     return Desk(
         name=folder.name,

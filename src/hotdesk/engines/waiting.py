@@ -59,7 +59,7 @@ def status_documents(text: str) -> dict[str, Any]:
     for line in text.splitlines():
         try:
             document = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(document, dict):
             found |= document

@@ -6,10 +6,10 @@ uv tells the addresses of its indexes and keeps their names to itself, so those 
 from __future__ import annotations
 
 import re
-import tomllib
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
+
+from hotdesk.indexes.uv_files import bare, listed_indexes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,7 +30,7 @@ def with_named_credentials(url: str, environment: Mapping[str, str]) -> str:
     """The index `url` with the login of `UV_INDEX_NAME_USERNAME` and `UV_INDEX_NAME_PASSWORD`, if any."""
     if any(_OF_AN_INDEX.fullmatch(variable) for variable in environment):
         for name, named in _named_indexes(environment):
-            if _bare(named) == _bare(url):
+            if bare(named) == bare(url):
                 return _with_login(url, _variable(name), environment)
     return url
 
@@ -55,32 +55,6 @@ def _named_indexes(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             name, separator, url = index.partition("=")
             if separator and re.fullmatch(r"[\w.-]+", name):
                 yield name, url
-    for path in _configuration_files(environment):
-        try:
-            listed = tomllib.loads(path.read_text(encoding="utf-8")).get("index", ())
-        except (OSError, ValueError):
-            continue  # if uv reads it, uv says what is wrong with it
-        for row in listed if isinstance(listed, list) else ():
-            match row:
-                case {"name": str(name), "url": str(url)}:
-                    yield name, url
-
-
-def _configuration_files(environment: Mapping[str, str]) -> Iterator[Path]:
-    """Where uv has its settings, strongest first. Source: "Configuration files" in uv's documentation."""
-    if named := environment.get("UV_CONFIG_FILE"):
-        yield Path(named)
-        return
-    home = Path(environment.get("HOME") or Path.home())
-    yield Path(environment.get("XDG_CONFIG_HOME") or home / ".config", "uv", "uv.toml")
-    for folder in (environment.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":"):
-        yield Path(folder, "uv", "uv.toml")
-    yield Path("/etc/uv/uv.toml")
-
-
-def _bare(url: str) -> str:
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return url  # uv says what is wrong with it
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
+    for listed in listed_indexes(environment):
+        if listed.name:
+            yield listed.name, listed.url

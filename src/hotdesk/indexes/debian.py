@@ -154,6 +154,8 @@ def user_settings(path: Path) -> Mapping[str, str]:
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise IndexConfigurationError(f"`{path}` cannot be read", why=str(error)) from None
+    except RecursionError:
+        raise IndexConfigurationError(f"`{path}` cannot be read", why="a value is nested too deep") from None
     known = ("mirror", "security-mirror", "snapshot")
     if not isinstance(table, dict) or not all(
         key in known and isinstance(value, str) for key, value in table.items()

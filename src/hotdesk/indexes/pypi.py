@@ -20,11 +20,14 @@ from hotdesk.errors import FetchError, GoneError, IndexConfigurationError
 from hotdesk.indexes import http, pages, pip
 from hotdesk.indexes.credentials import with_credentials, with_named_credentials
 from hotdesk.indexes.pip import is_set
+from hotdesk.indexes.uv_files import bare, listed_indexes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     import httpx2
+
+    from hotdesk.indexes.uv_files import ListedIndex
 
 UV_INDEX_VARIABLES = (
     "UV_DEFAULT_INDEX",
@@ -112,7 +115,22 @@ def find_indexes(environment: Mapping[str, str]) -> tuple[IndexUrl, ...]:
             why="`no-index` is set, and there are no `find-links`",
             hint="set UV_DEFAULT_INDEX or UV_FIND_LINKS",
         )
-    return tuple(replace(index, url=with_named_credentials(index.url, environment)) for index in found)
+    listed = list(listed_indexes(environment))
+    located = [_located(index, listed) for index in found]
+    # uv is told of a flat index as of `find-links`, and those come last.
+    ranked = sorted(located, key=lambda index: index.kind == "flat")
+    return tuple(replace(index, url=with_named_credentials(index.url, environment)) for index in ranked)
+
+
+def _located(index: IndexUrl, listed: Sequence[ListedIndex]) -> IndexUrl:
+    """`index` with what uv does not tell: whether it is flat, and from where a relative path is meant."""
+    setting = "find-links" if index.kind == "flat" else "index"
+    same = (item for item in listed if item.setting == setting and bare(item.url) == bare(index.url))
+    file = next(same, None)
+    url = index.url
+    if "://" not in url and not url.startswith("file:"):
+        url = Path(os.path.abspath(Path(file.folder if file else "", url))).as_uri()
+    return IndexUrl(url, "flat" if file and file.flat else index.kind)
 
 
 def uv_settings(settings: pip.PipSettings, environment: Mapping[str, str]) -> dict[str, str]:
@@ -192,7 +210,7 @@ def _parse(text: str) -> tuple[IndexUrl, ...]:
         elif option == "--extra-index-url":
             extra.append(IndexUrl(value))
         elif option == "--find-links":
-            flat.append(IndexUrl(value if "://" in value else Path(value).absolute().as_uri(), "flat"))
+            flat.append(IndexUrl(value, "flat"))
     return tuple(dict.fromkeys((*extra, *default, *flat)))
 
 

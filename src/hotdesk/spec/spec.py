@@ -113,6 +113,10 @@ def parse_spec(text: str, name: str = SPEC_NAME) -> Spec:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise _spec_error(name, [_syntax_problem(str(error), text)]) from None
+    except RecursionError:
+        raise _spec_error(
+            name, [(1, "this is no spec: a value in it is nested too deep to be read")]
+        ) from None
     problems: list[tuple[Keys, str]] = []
     spec = _spec(Table(document, (), problems))
     if problems or spec is None:
