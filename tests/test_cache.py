@@ -14,6 +14,7 @@ from tests.layers.wheelhouse import WHEEL, write_wheel
 from tests.support.environments import make_environment
 
 from hotdesk.build.environment import add_bytecode
+from hotdesk.build.spare import keep_spare
 from hotdesk.cache import collect_garbage, usage, users, verify
 from hotdesk.desk.folder import Desk, make_folder, write_desk
 from hotdesk.engines.request import Root
@@ -378,6 +379,21 @@ def test_a_flipped_byte_in_a_wheel_is_found_in_its_environment_too(opened: Shelf
 
     assert [problem.split("/")[1] for problem in found] == ["wheel", "environment"]
     assert all("one.py is sha256:" in problem for problem in found)
+
+
+def test_a_spare_environment_is_verified_and_collected(opened: Shelf) -> None:
+    wheels = [*(opened.store.root / "items" / "wheel").iterdir()]
+    keep_spare(opened.store, "s" * 40, "3.13", wheels, [])
+    assert verify(opened.store) == []
+    one(opened, f"items/spare/*/{SITE}/two.py").unlink()
+
+    [problem] = problems(opened)
+    collect_garbage(opened.store)
+
+    assert problem.startswith("items/spare/")
+    assert problem.endswith("is missing")
+    assert verify(opened.store) == []
+    assert one(opened, f"items/environment/*/{SITE}/two.py").exists()
 
 
 @pytest.mark.parametrize("kind", ["system", "wheel", "environment"])

@@ -90,7 +90,7 @@ def usage(store: Store, progress: Progress = SILENT) -> list[Usage]:
     seen: set[int] = set()
     kinds = {"downloads": store.root / "downloads", "partial downloads": store.root / "partial"}
     # Environments last: their files are wheels' and bytecode's.
-    items = sorted(_children(store.root / "items"), key=lambda kind: kind.name == "environment")
+    items = sorted(_children(store.root / "items"), key=lambda kind: kind.name in ("environment", "spare"))
     kinds |= {f"{path.name} trees": path for path in items}
     kinds |= {"index cache": store.root / "uv", "unfinished": store.root / "tmp"}
     found = {kind: _children(folder) for kind, folder in kinds.items() if folder.is_dir()}
@@ -220,7 +220,7 @@ def _remove_corrupt(store: Store, path: Path) -> bool:
 def _corrupt(store: Store, progress: Progress) -> Iterator[tuple[Path, str]]:
     downloads = _children(store.root / "downloads")
     # What is made of something else comes after it.
-    order = {"bytecode": 1, "environment": 2}
+    order = {"bytecode": 1, "environment": 2, "spare": 2}
     kinds = sorted(_children(store.root / "items"), key=lambda kind: order.get(kind.name, 0))
     items = [item for kind in kinds for item in _children(kind)]
     damaged: set[str] = set()
@@ -255,7 +255,7 @@ def _differences(store: Store, item: Path, damaged: set[str]) -> list[str]:
                 return [f"it belongs to the damaged wheel {wheel}"]
         case "built":
             return [f"{wheel.name} is damaged" for wheel in item.iterdir() if not _is_sound_zip(wheel)]
-        case "environment":
+        case "environment" | "spare":
             from hotdesk.build.environment import verify_environment
 
             return verify_environment(store, item)

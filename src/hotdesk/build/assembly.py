@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from hotdesk.build.environment import EnvironmentBuild
 from hotdesk.build.processes import SystemBuilder, Unpackers
 from hotdesk.build.sdist import Workshop, built_wheel
+from hotdesk.build.spare import take_spare
 from hotdesk.build.system import make_system
 from hotdesk.engines.request import Root
 from hotdesk.keys import Keys, wheel_sha256
@@ -83,7 +84,8 @@ class Assembly:
             make_base_system(self.store, self.locked.debian, self.fetcher, self.progress)
 
     def _fill(self, item: Path) -> None:
-        build = EnvironmentBuild(item, self.locked.python)
+        spare = take_spare(self.store, item, set(self.keys.items()))
+        build = EnvironmentBuild(item, self.locked.python, spare)
         # Seen once: what another process makes meanwhile is made here as well, and found to be there then.
         there = {wheel for wheel in self.wheels if wheel.exists()}
         with ExitStack() as stack:
@@ -95,7 +97,8 @@ class Assembly:
             )
             # One thread: two would mostly wait for each other.
             linker = stack.enter_context(ThreadPoolExecutor(1, "linker"))
-            linked = [linker.submit(build.link, wheel) for wheel in self.wheels if wheel in there]
+            rest = there - build.spare
+            linked = [linker.submit(build.link, wheel) for wheel in self.wheels if wheel in rest]
             late: list[Future[None]] = []
             for unpacked, waits in self._unpack_each(build, there, system, unpackers):
                 (late if waits else linked).append(unpacked)
@@ -105,7 +108,7 @@ class Assembly:
             self._build_sdists(build, there)
             for wheel in linked:
                 wheel.result()
-            if self.enough and not all(wheel.done() for wheel in late):
+            if self.enough and not build.spare and not all(wheel.done() for wheel in late):
                 build.settle([wheel for wheel in self.wheels if wheel in build.linked])
                 if starts_alone(build.tree):
                     self.enough(Root(self.system / TREE, build.tree))

@@ -1,4 +1,6 @@
-"""What can wait until a root is open, its bytecode and the disk: a process of its own, at low priority.
+"""What can wait until a root is open, in a process of its own, at low priority.
+
+Its bytecode is compiled, a spare environment is made, and the disk gets all of it.
 
 Killed at any point it loses one wheel's work; the next `up` or `run` starts it again until all is done.
 Where it fails, the environment keeps what it said, and a day passes before the next attempt.
@@ -76,6 +78,7 @@ def compile_bytecode(store: Store, locked: LockedVariant) -> None:
 def _compile(store: Store, locked: LockedVariant, keys: Keys) -> None:
     from hotdesk.build.bytecode import Interpreter, compile_wheels
     from hotdesk.build.environment import add_bytecode
+    from hotdesk.build.spare import keep_spare
 
     environment = store.item("environment", keys.environment)
     if (environment / _DONE).exists() or not environment.exists():
@@ -87,6 +90,8 @@ def _compile(store: Store, locked: LockedVariant, keys: Keys) -> None:
         for item in compile_wheels(store, wheels, interpreter):
             store.mark_unsettled("environment", keys.environment)
             add_bytecode(environment, [item])
+        bytecode = [store.item("bytecode", key) for key in keys.bytecode]
+        keep_spare(store, keys.environment, locked.python, wheels, bytecode)
     except Exception as error:
         _note_failure(environment, error)
         raise

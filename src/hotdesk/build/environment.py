@@ -14,6 +14,7 @@ from hotdesk.errors import UnsafeArchiveError
 from hotdesk.layers.contents import TREE, Contents, differences, read_contents, scan_tree
 from hotdesk.layers.entries import Written
 from hotdesk.progress import SILENT
+from hotdesk.store import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from hotdesk.progress import Progress
     from hotdesk.store import Store
 
-_COMPILED = "compiled"
+COMPILED = "compiled"
 _OWNERS = "owners.json"
 _MADE_OF = "made-of.json"
 _CONFIGURATION = "pyvenv.cfg"
@@ -32,26 +33,34 @@ _NO_LINK = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOSYS, 
 
 
 class EnvironmentBuild:
-    """An environment on its way in `item`, an empty folder of the store: `link` each wheel, then `finish`."""
+    """An environment on its way in `item`, which is empty or a spare: `link` each wheel, then `finish`.
 
-    def __init__(self, item: Path, python: str) -> None:
+    `linked` are the wheels whose files are there, and `spare` those that were from the start.
+    """
+
+    def __init__(self, item: Path, python: str, spare: Iterable[Path] = ()) -> None:
         self.tree = item / TREE
-        self.linked: set[Path] = set()
+        self.spare = frozenset(spare)
+        self.linked = set(self.spare)
         self._item = item
         self._python = python
         self._directories: set[str] = set()
-        self._blocked: set[Path] = set()
         self._contents: dict[Path, tuple[Written, ...]] = {}
-        for directory in ("", "bin"):
-            self._make_directory(directory)
-        _write_own_files(self.tree, python)
-        (item / _COMPILED).mkdir()
+        if not self.spare:
+            self._begin()
+
+    def _begin(self) -> None:
+        for folder in (self.tree, self._item / COMPILED):
+            remove_tree(folder)
+            _make_directory(os.fspath(folder))
+        self._directories.clear()
+        self._make_directory("bin")
+        _write_own_files(self.tree, self._python)
 
     def link(self, wheel: Path) -> None:
         """Link the files of a wheel item, from any thread; where one is there already, it stays for now."""
         folders: dict[str, list[str]] = {}
-        self._contents[wheel] = read_contents(wheel).entries
-        for written in self._contents[wheel]:
+        for written in self._entries(wheel):
             if written.content == "directory":
                 folders.setdefault(written.path, [])
             else:
@@ -63,29 +72,26 @@ class EnvironmentBuild:
                 _link_files(wheel / TREE / folder, self.tree / folder, names)
         except OSError as error:
             if error.errno not in (errno.ENOTDIR, errno.ELOOP):
-                raise
-            self._blocked.add(wheel)  # a file is where it has a folder: `settle` refuses that
+                raise  # else a file is where it has a folder: `settle` refuses that
         self.linked.add(wheel)
 
     def _make_directory(self, path: str) -> None:
-        if path in self._directories:
+        if path in self._directories or not path:
             return
-        if path:
-            self._make_directory(path.rpartition("/")[0])
+        self._make_directory(path.rpartition("/")[0])
         with suppress(FileExistsError):  # by another thread, or as a file: linking into it will fail
             _make_directory(f"{self.tree}/{path}")
         self._directories.add(path)
 
+    def _entries(self, wheel: Path) -> tuple[Written, ...]:
+        if wheel not in self._contents:
+            self._contents[wheel] = read_contents(wheel).entries
+        return self._contents[wheel]
+
     def settle(self, wheels: Sequence[Path], progress: Progress = SILENT) -> dict[str, Path]:
         """Give each path that several of `wheels` hold to the last of them; returns who has it."""
-        contents = {wheel: self._contents[wheel] for wheel in wheels}
+        contents = {wheel: self._entries(wheel) for wheel in wheels}
         shared = _shared(contents, {*_own_links(self._python), _CONFIGURATION}, progress)
-        if self._blocked:
-            raise UnsafeArchiveError(
-                f"the wheel of `{_project(min(self._blocked))}` cannot be installed",
-                why="it has a folder where something else has a file",
-                hint="leave it out of the spec",
-            )
         for path, winner in shared.items():
             folder, _, name = path.rpartition("/")
             with _opened(winner / TREE / folder) as source, _opened(self.tree / folder) as target:
@@ -97,6 +103,11 @@ class EnvironmentBuild:
     ) -> None:
         """Once all of `wheels`, in layer order, are linked: settle what they share, add `bytecode`."""
         owners = {path: winner.name for path, winner in self.settle(wheels, progress).items()}
+        if self.spare and owners != _owners(self._item):
+            self._begin()  # else the bytecode of a module that is another wheel's now would stay
+            for wheel in wheels:
+                self.link(wheel)
+            self.settle(wheels)
         (self._item / _OWNERS).write_text(json.dumps(owners), encoding="utf-8")
         made_of = {"python": self._python, "wheels": [wheel.name for wheel in wheels]}
         (self._item / _MADE_OF).write_text(json.dumps(made_of), encoding="utf-8")
@@ -111,7 +122,7 @@ def add_bytecode(environment: Path, bytecode: Iterable[Path]) -> None:
     """
     owners: dict[str, str] | None = None
     for item in bytecode:
-        mark = environment / _COMPILED / item.name
+        mark = environment / COMPILED / item.name
         if mark.exists():
             continue
         if owners is None:
@@ -132,7 +143,7 @@ def _owners(environment: Path) -> dict[str, str]:
 def made_of(environment: Path) -> set[tuple[str, str]]:
     """The wheels and the bytecode that were linked into an environment, wholly or in part."""
     wheels = json.loads((environment / _MADE_OF).read_bytes())["wheels"]
-    marks = (environment / _COMPILED).iterdir()
+    marks = (environment / COMPILED).iterdir()
     return {
         *(("wheel", wheel) for wheel in wheels),
         *(("bytecode", mark.name.removesuffix(_BEGUN)) for mark in marks),
@@ -149,7 +160,7 @@ def verify_environment(store: Store, environment: Path) -> list[str]:
         for written in read_contents(store.item("wheel", wheel)).entries
     }
     # The compiler may be at work: only what was linked before we looked must be there, all else may.
-    linked = {mark.name for mark in (environment / _COMPILED).iterdir() if not mark.name.endswith(_BEGUN)}
+    linked = {mark.name for mark in (environment / COMPILED).iterdir() if not mark.name.endswith(_BEGUN)}
     found = {written.path: written for written in scan_tree(environment / TREE).entries}
     for written, certain in _expected_bytecode(store, environment, linked):
         # Until all of an item is linked, any part of it may be there.
@@ -171,7 +182,7 @@ def verify_environment(store: Store, environment: Path) -> list[str]:
 def _expected_bytecode(store: Store, environment: Path, linked: set[str]) -> Iterator[tuple[Written, bool]]:
     """Every entry that bytecode adds or replaces, and whether its item is among those that are `linked`."""
     owners = _owners(environment)
-    for mark in (environment / _COMPILED).iterdir():
+    for mark in (environment / COMPILED).iterdir():
         certain = mark.name in linked
         for written in _winning(store.item("bytecode", mark.name.removesuffix(_BEGUN)), owners):
             folder = written.path.rpartition("/")[0]
