@@ -1,0 +1,197 @@
+"""The one layer writer: members in, a tar archive or its gzip blob out, the same bytes wherever it runs.
+
+    members ─→ pieces ─┬→ tar_chunks   the uncompressed archive, whose SHA-256 is the diff ID
+                       └→ blob_chunks  the blob, whose SHA-256 is the digest
+
+A layer is a recipe: nothing is kept of it but what `measure` found, and it is written anew when somebody
+wants its bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hotdesk.errors import UnsafeArchiveError
+from hotdesk.layers.entries import Directory, File, Link
+from hotdesk.oci import gzip, tar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from hotdesk.layers.entries import Entry
+
+_WHITEOUT = ".wh."
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An entry as a layer has it: with its mode and its owner."""
+
+    entry: Entry
+    mode: int
+    uid: int = 0
+    gid: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What there is to know of a layer's bytes: the SHA-256 of both forms, in hex, and their sizes."""
+
+    digest: str
+    size: int
+    diff_id: str
+    tar_size: int
+
+
+def roots(entries: Iterable[Entry]) -> list[Member]:
+    """Entries as root's, with plain modes."""
+    return [Member(entry, _plain_mode(entry)) for entry in entries]
+
+
+def _plain_mode(entry: Entry) -> int:
+    match entry:
+        case Link():
+            return 0o777
+        case File(executable=False):
+            return 0o644
+        case _:
+            return 0o755
+
+
+def in_order(members: Iterable[Member]) -> list[Member]:
+    """The members with all their parents, by path in UTF-8.
+
+    `UnsafeArchiveError` for a path that comes twice as anything but a directory, for one below something that
+    is no directory, and for one that an engine would take as a word to remove another layer's file.
+    """
+    found: dict[str, Member] = {}
+    for member in members:
+        path = member.entry.path
+        before = found.get(path)
+        if before and not (isinstance(before.entry, Directory) and isinstance(member.entry, Directory)):
+            raise _refused(path, "it comes twice")
+        if path.rpartition("/")[2].startswith(_WHITEOUT):
+            raise _refused(path, "engines take such a name as a word to remove a file of another layer")
+        found[path] = member
+    for path in list(found):
+        parent = path.rpartition("/")[0]
+        while parent and parent not in found:
+            found[parent] = Member(Directory(parent), 0o755)
+            parent = parent.rpartition("/")[0]
+        if parent and not isinstance(found[parent].entry, Directory):
+            raise _refused(path, f"{parent} is no directory")
+    return [found[path] for path in sorted(found, key=_encoded)]
+
+
+def _encoded(path: str) -> bytes:
+    return path.encode("utf-8", "surrogateescape")
+
+
+def _refused(path: str, why: str) -> UnsafeArchiveError:
+    return UnsafeArchiveError(f"no layer can hold `{path}`", why=why)
+
+
+def tar_chunks(members: Iterable[Member]) -> Iterator[bytes]:
+    """The layer's uncompressed archive; every file is checked while it is read."""
+    for piece in _pieces(members):
+        if isinstance(piece, File):
+            yield from piece.chunks()
+        else:
+            yield piece
+
+
+def blob_chunks(members: Iterable[Member]) -> Iterator[bytes]:
+    """The layer's gzip blob; what is copied from archives is not inflated, and so not checked."""
+    plain = _Plain()
+    for piece in _pieces(members):
+        if not isinstance(piece, File):
+            plain.headers(piece)
+        elif piece.deflated:
+            yield from plain.flush()
+            yield from gzip.spliced(piece.deflated, piece.size)
+        else:
+            for chunk in piece.chunks():
+                yield from plain.content(chunk)
+    yield from plain.flush()
+
+
+def measure(members: Iterable[Member]) -> Measured:
+    """Write both forms to nowhere, and every file checked."""
+    blob, archive, plain = _Sum(), _Sum(), _Plain()
+    for piece in _pieces(members):
+        if not isinstance(piece, File):
+            archive.add(piece)
+            plain.headers(piece)
+            continue
+        if piece.deflated:
+            blob.add_each(plain.flush())
+            blob.add_each(gzip.spliced(piece.deflated, piece.size))
+        for chunk in piece.chunks():
+            archive.add(chunk)
+            if not piece.deflated:
+                blob.add_each(plain.content(chunk))
+    blob.add_each(plain.flush())
+    return Measured(blob.hexdigest(), blob.size, archive.hexdigest(), archive.size)
+
+
+def _pieces(members: Iterable[Member]) -> Iterator[bytes | File]:
+    """Headers and padding as bytes, and the files between them."""
+    after = b""
+    for member in members:
+        entry = member.entry
+        match entry:
+            case Directory(path):
+                head = tar.header("directory", path, mode=member.mode, uid=member.uid, gid=member.gid)
+            case Link(path, target):
+                head = tar.header("link", path, mode=0o777, uid=member.uid, gid=member.gid, target=target)
+            case File(path, size):
+                head = tar.header("file", path, mode=member.mode, uid=member.uid, gid=member.gid, size=size)
+        yield after + head
+        after = b""
+        if isinstance(entry, File) and entry.size:
+            yield entry
+            after = tar.padding(entry.size)
+    yield after + tar.END
+
+
+class _Plain:
+    """What is not in any archive yet: collected, and compressed in pieces; headers alone are stored."""
+
+    def __init__(self) -> None:
+        self._waiting = bytearray()
+        self._compress = False
+
+    def headers(self, data: bytes) -> None:
+        self._waiting += data
+
+    def content(self, data: bytes) -> Iterator[bytes]:
+        self._compress = True
+        self._waiting += data
+        while len(self._waiting) >= gzip.PIECE:
+            yield gzip.packed(bytes(self._waiting[: gzip.PIECE]))
+            del self._waiting[: gzip.PIECE]
+
+    def flush(self) -> Iterator[bytes]:
+        waiting, self._waiting = bytes(self._waiting), bytearray()
+        compress, self._compress = self._compress, False
+        if waiting:
+            yield gzip.packed(waiting) if compress else gzip.stored(waiting)
+
+
+class _Sum:
+    def __init__(self) -> None:
+        self._sha256 = hashlib.sha256()
+        self.size = 0
+
+    def add(self, data: bytes) -> None:
+        self._sha256.update(data)
+        self.size += len(data)
+
+    def add_each(self, chunks: Iterable[bytes]) -> None:
+        for chunk in chunks:
+            self.add(chunk)
+
+    def hexdigest(self) -> str:
+        return self._sha256.hexdigest()

@@ -1,0 +1,82 @@
+"""The headers of a tar archive, the same bytes everywhere: ustar, with a PAX record only where one must be.
+
+Packed here rather than by a library, whose bytes have changed from version to version. Source: POSIX.1-2017,
+pax, "ustar Interchange Format" and "pax Header Block".
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Literal
+
+BLOCK = 512
+END = bytes(2 * BLOCK)
+MTIME = 315532800
+"""1980-01-01 in UTC, the time of every file: zip, and so Python's own `zipfile`, knows none before."""
+
+Kind = Literal["file", "directory", "link"]
+
+_FLAGS: dict[str, bytes] = {"file": b"0", "link": b"2", "directory": b"5"}
+_HEADER = struct.Struct("100s8s8s8s12s12s8sc100s6s2s32s32s8s8s155s12x")
+_LONGEST_NAME, _LONGEST_PREFIX = 100, 155
+_LARGEST = 8**11 - 1
+_BLANK_CHECKSUM = b" " * 8
+
+
+def header(
+    kind: Kind, path: str, *, mode: int, uid: int = 0, gid: int = 0, size: int = 0, target: str = ""
+) -> bytes:
+    """The blocks before the content of a member; `path` and `target` are as on a POSIX file system."""
+    name = path.encode("utf-8", "surrogateescape") + (b"/" if kind == "directory" else b"")
+    link = target.encode("utf-8", "surrogateescape")
+    records: dict[str, bytes] = {}
+    prefix, short = _split(name)
+    if not short or not name.isascii():
+        records["path"] = name
+        prefix, short = b"", name[:_LONGEST_NAME]
+    if len(link) > _LONGEST_NAME or not link.isascii():
+        records["linkpath"] = link
+    if size > _LARGEST:
+        records["size"] = b"%d" % size
+    plain = _block(_FLAGS[kind], short, mode, uid, gid, min(size, _LARGEST), link[:_LONGEST_NAME], prefix)
+    return _pax(records) + plain if records else plain
+
+
+def padding(size: int) -> bytes:
+    """What follows a content of `size` bytes, up to the next block."""
+    return bytes(-size % BLOCK)
+
+
+def _split(name: bytes) -> tuple[bytes, bytes]:
+    """The prefix and the rest, each as long as ustar allows; both empty where there is no such place."""
+    if len(name) <= _LONGEST_NAME:
+        return b"", name
+    slash = name.rfind(b"/", 0, min(_LONGEST_PREFIX + 1, len(name) - 1))
+    prefix, rest = name[:slash], name[slash + 1 :]
+    return (prefix, rest) if slash > 0 and len(rest) <= _LONGEST_NAME else (b"", b"")
+
+
+def _pax(records: dict[str, bytes]) -> bytes:
+    content = b"".join(_record(key, value) for key, value in sorted(records.items()))
+    block = _block(b"x", b"PaxHeaders", 0o644, 0, 0, len(content), b"", b"")
+    return block + content + padding(len(content))
+
+
+def _record(key: str, value: bytes) -> bytes:
+    """`LENGTH KEY=VALUE\\n`, where the length counts itself."""
+    rest = b" %s=%s\n" % (key.encode(), value)
+    length = len(rest)
+    while length != len(rest) + len(str(length)):
+        length = len(rest) + len(str(length))
+    return b"%d%s" % (length, rest)
+
+
+def _block(
+    flag: bytes, name: bytes, mode: int, uid: int, gid: int, size: int, link: bytes, prefix: bytes
+) -> bytes:
+    fields = [
+        name, b"%07o\0" % mode, b"%07o\0" % uid, b"%07o\0" % gid, b"%011o\0" % size, b"%011o\0" % MTIME,
+        _BLANK_CHECKSUM, flag, link, b"ustar\0", b"00", b"", b"", b"0000000\0", b"0000000\0", prefix,
+    ]  # fmt: skip
+    fields[6] = b"%06o\0 " % sum(_HEADER.pack(*fields))
+    return _HEADER.pack(*fields)
