@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "hotdesk"
 LEVELS: list[set[str]] = [
     {"errors", "progress"},
     {"settings"},
-    {"lock", "lock_words", "spec"},
+    {"lock", "lock_images", "lock_words", "spec"},
     {"store"},
     {"keys"},
     {"indexes", "fetch"},
@@ -22,6 +22,7 @@ LEVELS: list[set[str]] = [
     {"desk"},
     {"cache"},
     {"opening"},
+    {"packing"},
     {"cli", "__main__"},
 ]
 FORBIDDEN = {
