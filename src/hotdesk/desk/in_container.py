@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from hotdesk.errors import EngineError
 
 _ANYWHERE = "0.0.0.0"  # noqa: S104  # inside; the engine leads the host's loopback there
+_OPTIONS = (
+    "--ServerApp.allow_root=True",  # where the caller is, or is taken for root inside
+    "--ServerApp.allow_remote_access=False",  # or a page from elsewhere could call itself by another name
+)
 _RECORD = "container"
 _FILES = "inside"
 
@@ -103,17 +107,11 @@ class ContainerRunner:
 
     def _request(self, order: DeskOrder, desk: Desk) -> ContainerRequest:
         assert isinstance(order.root, LoadedImage)
-        return ContainerRequest(
-            image=order.root,
-            name=self._name,
-            command=jupyter.command(order, _ANYWHERE, PORT),
-            home=desk.home,
-            project=order.project,
-            hostname=order.name,
-            environment=jupyter.environment(order),
-            hidden=order.hidden,
-            files=jupyter.files(desk),
+        return ContainerRequest.of(
+            jupyter.request(order, desk, _ANYWHERE, PORT, *_OPTIONS),
+            order.root,
+            self._name,
+            order.limits,
             port=desk.port,
             log=desk.log,
-            limits=order.limits,
         )

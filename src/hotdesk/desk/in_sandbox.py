@@ -32,7 +32,8 @@ class SandboxRunner:
         self._folder = folder
 
     def start(self, order: DeskOrder, desk: Desk, record: Callable[[], None]) -> None:
-        request = _request(order, desk)
+        assert isinstance(order.root, Root)
+        request = RunRequest.of(jupyter.request(order, desk, LOOPBACK, desk.port), order.root)
         sandbox.check(request)
         with _files(self._folder) as (output, status, alive):
             record()
@@ -99,20 +100,6 @@ class SandboxRunner:
         finally:
             if handle is not None:
                 os.close(handle)
-
-
-def _request(order: DeskOrder, desk: Desk) -> RunRequest:
-    assert isinstance(order.root, Root)
-    return RunRequest(
-        root=order.root,
-        command=jupyter.command(order, LOOPBACK, desk.port),
-        home=desk.home,
-        project=order.project,
-        hostname=order.name,
-        environment=jupyter.environment(order),
-        hidden=order.hidden,
-        files=jupyter.files(desk),
-    )
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from hotdesk.engines.request import WORK
+from hotdesk.engines.request import WORK, Request
 
 if TYPE_CHECKING:
     from hotdesk.desk.folder import Desk
@@ -15,7 +15,20 @@ if TYPE_CHECKING:
 _PAGE = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
 
 
-def command(order: DeskOrder, address: str, port: int) -> tuple[str, ...]:
+def request(order: DeskOrder, desk: Desk, address: str, port: int, *further: str) -> Request:
+    """Jupyter with `further` options, listening on this address and port as it sees them."""
+    return Request(
+        command=(*_command(address, port), *further, *order.jupyter),
+        home=desk.home,
+        project=order.project,
+        hostname=order.name,
+        environment={"JUPYTER_CONFIG_PATH": "/run/hotdesk/jupyter", **order.environment},
+        hidden=order.hidden,
+        files=_files(desk),
+    )
+
+
+def _command(address: str, port: int) -> tuple[str, ...]:
     return (
         "jupyter",
         "lab",
@@ -24,15 +37,10 @@ def command(order: DeskOrder, address: str, port: int) -> tuple[str, ...]:
         f"--ServerApp.port={port}",
         "--ServerApp.port_retries=0",
         f"--ServerApp.root_dir={WORK}",
-        *order.jupyter,
     )
 
 
-def environment(order: DeskOrder) -> dict[str, str]:
-    return {"JUPYTER_CONFIG_PATH": "/run/hotdesk/jupyter", **order.environment}
-
-
-def files(desk: Desk) -> dict[str, bytes]:
+def _files(desk: Desk) -> dict[str, bytes]:
     """Jupyter's settings, by their path below `/run`, with the token.
 
     It is in no argument list, which everybody may read, and in no environment, which every kernel and

@@ -38,10 +38,10 @@ Form = Literal["docker", "oci", "plain oci"]
 
 def load(engine: ContainerEngineName, image: Image, tag: str, progress: Progress = SILENT) -> LoadedImage:
     """The image in the engine, which is sent only what it lacks; `tag` is for people who list its images."""
-    client = Client.of(engine)
     names = (image.id, image.manifest.descriptor.digest)
-    if found := client.image_id(names):
-        return LoadedImage(engine, found)
+    if found := find_image(engine, names):
+        return found
+    client = Client.of(engine)
     form = _form(client)
     said = ""
     for there in _attempts(client, image, form):
@@ -50,14 +50,20 @@ def load(engine: ContainerEngineName, image: Image, tag: str, progress: Progress
         )
         with progress.task(f"loading into {client.engine.title}", total, "bytes") as task:
             said = client.feed(("load", "--quiet"), archive(image, form, tag, there, task.advance))
-        if found := client.image_id(names):
-            return LoadedImage(engine, found)
+        if found := find_image(engine, names):
+            return found
     raise EngineError(
         f"{client.engine.title} does not take the image",
         why=f"it has no image {image.id} after `{engine} load`"
         + (f", which said:\n{said[-2000:]}" if said else ""),
         hint="see whether there is space on its disk, and what its log says",
     )
+
+
+def find_image(engine: ContainerEngineName, names: Sequence[str]) -> LoadedImage | None:
+    """The image that the engine knows by one of these digests: its own ID, or that of its manifest."""
+    found = Client.of(engine).image_id(names)
+    return LoadedImage(engine, found) if found else None
 
 
 def tag_of(name: str, variant: str) -> str:

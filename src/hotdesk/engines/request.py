@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,6 +90,10 @@ class RunRequest(Request):
 
     root: Root
 
+    @classmethod
+    def of(cls, request: Request, root: Root) -> RunRequest:
+        return cls(root=root, **_shared(request))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContainerRequest(Request):
@@ -105,3 +109,20 @@ class ContainerRequest(Request):
     port: int | None = None
     log: Path | None = None
     limits: Limits = NO_LIMITS
+
+    @classmethod
+    def of(
+        cls,
+        request: Request,
+        image: LoadedImage,
+        name: str,
+        limits: Limits,
+        *,
+        port: int | None = None,
+        log: Path | None = None,
+    ) -> ContainerRequest:
+        return cls(image=image, name=name, limits=limits, port=port, log=log, **_shared(request))
+
+
+def _shared(request: Request) -> dict[str, Any]:
+    return {each.name: getattr(request, each.name) for each in fields(Request)}
