@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import shutil
@@ -17,7 +18,6 @@ from tests.support.commandline import Hotdesk
 from tests.support.folders import open_folder
 from tests.support.host import lacking
 
-import hotdesk
 from hotdesk import errors
 
 pytestmark = pytest.mark.integration
@@ -79,7 +79,7 @@ def test_it_is_the_same_for_another_user_home_folder_time_zone_locale_umask_and_
 ) -> None:
     project, image = built
     user = NOBODY if os.geteuid() == 0 else os.geteuid()
-    libraries = [str(Path(module.__file__).parent.parent) for module in (errors, click.core)]
+    libraries = [str(Path(inspect.getfile(module)).parent.parent) for module in (errors, click.core)]
     with open_folder() as elsewhere:
         for name in ("home", "store/downloads", "data", "another folder"):
             (elsewhere / name).mkdir(parents=True)
@@ -95,9 +95,7 @@ def test_it_is_the_same_for_another_user_home_folder_time_zone_locale_umask_and_
             cwd=elsewhere / "another folder",
             env={
                 "PATH": os.environ["PATH"],
-                "PYTHONPATH": os.pathsep.join(
-                    str(Path(package.__file__).parent.parent) for package in (hotdesk, click)
-                ),
+                "PYTHONPATH": os.pathsep.join(libraries),
                 "HOME": str(elsewhere / "home"),
                 "HOTDESK_STORE": str(elsewhere / "store"),
                 "HOTDESK_DATA": str(elsewhere / "data"),
