@@ -275,7 +275,7 @@ def damaged(folder: Path, why: str, file: str = "desk.json") -> DeskError:
 
 
 def _desk(document: dict[str, Any], folder: Path) -> Desk:
-    project = document["project"]
+    project, root = document["project"], document["root"]
     port, started = int(document["port"]), float(document["started"])
     labels = {str(name): str(value) for name, value in document["labels"].items()}
     wanted = int(labels.get("port", port))
@@ -285,7 +285,7 @@ def _desk(document: dict[str, Any], folder: Path) -> Desk:
     return Desk(
         name=folder.name,
         folder=folder,
-        root=_root(document["root"]),
+        root=_root(root),
         project=None if project is None else _path(project),
         port=port,
         token=str(document["token"]),
