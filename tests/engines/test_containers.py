@@ -83,14 +83,6 @@ def test_whatever_the_project_is_called_it_is_mounted(path: str) -> None:
     assert mounts(options(replace(REQUEST, project=Path(path))))["/home/desk/work"] == path
 
 
-def test_hotdesks_own_files_in_the_project_are_covered(tmp_path: Path) -> None:
-    (tmp_path / "store").mkdir()
-    request = replace(REQUEST, project=tmp_path, hidden=(tmp_path / "store", tmp_path / "not there"))
-
-    assert mounts(options(request))["/home/desk/work/store"] == "tmpfs"
-    assert "/home/desk/work/not there" not in mounts(options(request))
-
-
 def test_what_it_does_on_the_host_is_done_by_the_caller() -> None:
     assert values("--user", options()) == ["1234:5678"]
     assert values("--userns", options()) == ["host"]

@@ -75,6 +75,11 @@ def _prepared(client: Client, request: ContainerRequest, folder: Path, how: Sequ
     contents = {f"/run/{path}": content for path, content in request.files.items()}
     contents |= accounts(client, request.image, user, folder)
     files = {inside: _written(folder, inside, content) for inside, content in contents.items()}
+    if request.project is not None and (hidden := below(request.project, request.hidden)):
+        (empty := folder / "empty").mkdir(mode=0o700, exist_ok=True)
+        files |= {
+            f"{WORK}/{path}": empty for path in hidden
+        }  # not a tmpfs: Podman fills that with what it covers
     return run_arguments(request, host, user, how=how, files=files)
 
 
@@ -143,8 +148,6 @@ def _mounts(request: ContainerRequest, host: Host, files: Mapping[str, Path]) ->
     options = _bind(request.home, HOME)
     if request.project is not None:
         options += _bind(request.project, WORK)
-        for folder in below(request.project, request.hidden):
-            options += ["--mount", _fields("type=tmpfs", f"target={WORK}/{folder}", "tmpfs-mode=0700")]
     if request.log:
         options += _bind(request.log, LOG_INSIDE)
     if request.network == "host" and host.ca_bundle:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from hotdesk.engines.client import PODMAN, Client
 from hotdesk.engines.request import LoadedImage
+from hotdesk.engines.trouble import refuse_other_machines
 from hotdesk.errors import EngineError
 from hotdesk.oci import tar
 from hotdesk.oci.model import INDEX, REF_NAME, Blob, Descriptor, canonical, chain_ids
@@ -58,6 +59,13 @@ def load(engine: ContainerEngineName, image: Image, tag: str, progress: Progress
         + (f", which said:\n{said[-2000:]}" if said else ""),
         hint="see whether there is space on its disk, and what its log says",
     )
+
+
+def require_engine(engine: ContainerEngineName) -> None:
+    """`EngineError` with the cause where the engine is not to be had here."""
+    client = Client.of(engine)
+    refuse_other_machines(client)
+    client.require()
 
 
 def find_image(engine: ContainerEngineName, names: Sequence[str]) -> LoadedImage | None:
