@@ -298,13 +298,13 @@ def _inside(folder: Path, current: Path) -> str:
 
 def _refuse_other_engine(desk: Desk, preparation: Preparation) -> None:
     """A desk that runs is taken as it is, unless the caller named an engine for it."""
-    if preparation.engine_named and condition(desk).state in ("running", "starting"):
-        if desk.engine != preparation.engine:
-            raise DeskError(
-                f"the desk `{desk.name}` is open already, in {_CALLED[desk.engine]}",
-                why=f"it cannot be in {_CALLED[preparation.engine]} as long as it runs there",
-                hint=f"stop it first: `hotdesk stop {desk.name}`",
-            )
+    wanted = preparation.engine if preparation.engine_named else desk.engine
+    if wanted != desk.engine and condition(desk).state in ("running", "starting"):
+        raise DeskError(
+            f"the desk `{desk.name}` is open already, in {_CALLED[desk.engine]}",
+            why=f"it cannot be in {_CALLED[wanted]} as long as it runs there",
+            hint=f"stop it first: `hotdesk stop {desk.name}`",
+        )
 
 
 def _refuse_gpu(variant: Variant) -> None:

@@ -124,7 +124,7 @@ def ls_command(as_json: bool) -> None:
     if not found and not damaged:
         click.echo("no desks; `hotdesk up sdcnd-term1` opens one", err=True)
         return
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for desk, how in found:
         state: str = how.state
         if state == "crashed":
