@@ -38,6 +38,14 @@ def opened(
     hotdesk.try_("rm", "--force")
 
 
+@pytest.fixture
+def hotdesk(jupyter: Hotdesk, either_engine: Engine, tmp_path: Path) -> Iterator[Hotdesk]:
+    """The command in a project of its own; what it opened in the engine is gone at the end."""
+    hotdesk = project_of(jupyter, either_engine, tmp_path)
+    yield hotdesk
+    hotdesk.try_("rm", "--force")
+
+
 def project_of(jupyter: Hotdesk, engine: Engine, folder: Path) -> Hotdesk:
     for name in ("hotdesk.toml", "hotdesk.lock"):
         shutil.copy(jupyter.folder / name, folder)
@@ -45,14 +53,11 @@ def project_of(jupyter: Hotdesk, engine: Engine, folder: Path) -> Hotdesk:
     return Hotdesk(folder, jupyter.store, folder / "data", environment)
 
 
-def container_of(engine: Engine, hotdesk: Hotdesk) -> Any:
+def containers_of(engine: Engine, hotdesk: Hotdesk) -> list[Any]:
+    """The engine's containers, running or not, in which the project is mounted."""
     names = engine.ask("ps", "--all", "--filter", "label=org.hotdesk.desk", "--format", "{{.Names}}").split()
-    [found] = [
-        row
-        for row in engine.inspect(*names)
-        if any(str(hotdesk.folder) == m["Source"] for m in row["Mounts"])
-    ]
-    return found
+    rows = engine.inspect(*names) if names else []
+    return [row for row in rows if str(hotdesk.folder) in [mount["Source"] for mount in row["Mounts"]]]
 
 
 def get(url: str, path: str, token: str | None = None, **headers: str) -> int:
@@ -84,7 +89,8 @@ def test_it_answers_and_only_to_its_token(opened: Hotdesk) -> None:
 
 
 def test_nobody_but_the_host_itself_reaches_it(opened: Hotdesk, either_engine: Engine) -> None:
-    ports = container_of(either_engine, opened)["NetworkSettings"]["Ports"]
+    [container] = containers_of(either_engine, opened)
+    ports = container["NetworkSettings"]["Ports"]
 
     assert [(row["HostIp"], row["HostPort"]) for row in ports["8888/tcp"]] == [("127.0.0.1", "18950")]
 
@@ -101,7 +107,7 @@ def test_the_token_is_in_no_process_list_and_not_in_what_the_engine_shows(
                     shown.append(process.name)
 
     assert shown == []
-    described = json.dumps(container_of(either_engine, opened))
+    described = json.dumps(containers_of(either_engine, opened))
     assert "18950" in described
     assert token not in described
     inside = opened.data / "desks" / "jupyter" / "inside"
@@ -110,7 +116,9 @@ def test_the_token_is_in_no_process_list_and_not_in_what_the_engine_shows(
 
 
 def test_the_limits_are_the_engines(opened: Hotdesk, either_engine: Engine) -> None:
-    assert container_of(either_engine, opened)["HostConfig"]["Memory"] == 1 << 30
+    [container] = containers_of(either_engine, opened)
+
+    assert container["HostConfig"]["Memory"] == 1 << 30
 
 
 def test_opened_again_it_is_the_same(opened: Hotdesk) -> None:
@@ -131,40 +139,33 @@ def test_a_command_uses_the_same_packages_and_home(opened: Hotdesk) -> None:
     assert opened.try_("run", "--", "sh", "-c", "exit 9").returncode == 9
 
 
-def test_stopped_and_started_it_is_as_it_was(jupyter: Hotdesk, either_engine: Engine, tmp_path: Path) -> None:
-    hotdesk = project_of(jupyter, either_engine, tmp_path)
+def test_stopped_and_started_it_is_as_it_was(hotdesk: Hotdesk, either_engine: Engine) -> None:
     first = hotdesk.run("up", "--port", "18955", "--memory", "900M", "--cpus", "0.9")
     following = hotdesk.start("logs", "--follow")
-    (hotdesk.data / "desks" / "jupyter" / "home" / "kept").write_text("kept")
+    with pytest.raises(AssertionError, match="is running"):
+        hotdesk.run("rm")
 
     hotdesk.run("stop")
 
     assert "received signal 15" in following.communicate(timeout=20)[0]
     assert [row["state"] for row in hotdesk.json("ls")] == ["stopped"]
-    assert "hotdesk-jupyter" not in "".join(
-        name for name in either_engine.ask("ps", "--all", "--format", "{{.Names}}").split() if "18955" in name
-    )
+    assert containers_of(either_engine, hotdesk) == []
     elsewhere = replace(hotdesk, environment={**either_engine.environment, "HOTDESK_ENGINE": "sandbox"})
     again = elsewhere.run("start", "jupyter")
-    found = container_of(either_engine, hotdesk)["HostConfig"]
-    assert found["Memory"] == 900 << 20
-    assert again != first
-    assert urlsplit(again).port == 18955
-    assert get(again.strip(), "/api/contents/kept?type=file") == http.client.NOT_FOUND  # it is in the home
-    assert "running" in hotdesk.try_("rm").stderr
+
+    [found] = containers_of(either_engine, hotdesk)
+    assert found["HostConfig"]["Memory"] == 900 << 20
+    assert (urlsplit(again).port, again != first) == (18955, True)
     hotdesk.run("rm", "--force")
     assert hotdesk.json("ls") == []
-    with pytest.raises(ValueError, match="not enough values"):
-        container_of(either_engine, hotdesk)
+    assert containers_of(either_engine, hotdesk) == []
 
 
-def test_a_crash_shows_and_the_next_start_clears_up(
-    jupyter: Hotdesk, either_engine: Engine, tmp_path: Path
-) -> None:
-    hotdesk = project_of(jupyter, either_engine, tmp_path)
+def test_a_crash_shows_and_the_next_start_clears_up(hotdesk: Hotdesk, either_engine: Engine) -> None:
     hotdesk.run("up", "--port", "18960")
 
-    either_engine.ask("kill", container_of(either_engine, hotdesk)["Id"])
+    [container] = containers_of(either_engine, hotdesk)
+    either_engine.ask("kill", container["Id"])
     eventually(lambda: hotdesk.json("ls")[0]["state"] == "crashed")
 
     listed = hotdesk.try_("ls")
@@ -173,11 +174,9 @@ def test_a_crash_shows_and_the_next_start_clears_up(
     assert "is not running" in hotdesk.try_("url").stderr
     hotdesk.run("up")
     assert hotdesk.json("ls")[0]["state"] == "running"
-    hotdesk.run("rm", "--force")
 
 
-def test_a_taken_port_is_left_to_who_has_it(jupyter: Hotdesk, either_engine: Engine, tmp_path: Path) -> None:
-    hotdesk = project_of(jupyter, either_engine, tmp_path)
+def test_a_taken_port_is_left_to_who_has_it(hotdesk: Hotdesk) -> None:
     with closing(socket.create_server(("127.0.0.1", 18965))):
         refused = hotdesk.try_("up", "--port", "18965")
 
@@ -185,14 +184,13 @@ def test_a_taken_port_is_left_to_who_has_it(jupyter: Hotdesk, either_engine: Eng
     assert [row["state"] for row in hotdesk.json("ls")] == ["never opened"]
 
 
-def test_an_engine_that_is_gone_is_no_reason_to_list_nothing(
-    jupyter: Hotdesk, docker: Engine, tmp_path: Path
-) -> None:
-    hotdesk = project_of(jupyter, docker, tmp_path)
-    hotdesk.run("up", "--port", "18970")
+def test_an_engine_that_is_gone_is_no_reason_to_list_nothing(hotdesk: Hotdesk, tmp_path: Path) -> None:
+    hotdesk.run("run", "true")
     record = hotdesk.data / "desks" / "jupyter" / "container"
-    there = record.read_bytes()
+    written = json.loads((record.parent / "desk.json").read_bytes()) | {"root": ["/", "/"]}
+    (record.parent / "desk.json").write_text(json.dumps(written))
     record.write_text(json.dumps({"engine": "docker", "chosen": {"DOCKER_HOST": f"unix://{tmp_path}/gone"}}))
+    record.chmod(0o600)
 
     listed = hotdesk.try_("ls")
     stopped = hotdesk.try_("stop")
@@ -201,8 +199,8 @@ def test_an_engine_that_is_gone_is_no_reason_to_list_nothing(
     assert "Docker's daemon does not run" in listed.stderr
     assert stopped.returncode == 1
     assert "sudo systemctl start docker" in stopped.stderr
-    record.write_bytes(there)
     hotdesk.run("rm", "--force")
+    assert hotdesk.json("ls") == []
 
 
 @pytest.mark.parametrize("command", [("up",), ("run", "true")])
