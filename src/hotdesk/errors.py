@@ -14,6 +14,7 @@ HotdeskError                 what happened, why, what to do; `exit_code` of the 
 │   └── HashMismatchError    what was downloaded is not what was locked
 ├── SignatureError           an index is not signed by a key we know
 ├── UnsafeArchiveError       an archive would write where it must not, or lies about itself
+├── ImageError               an image is not what it claims to be, or cannot be written, read or opened
 ├── StoreError               the store is corrupt, full or not writable
 ├── EngineError              the isolation cannot be set up on this host
 ├── ConfigureError           Debian's own scripts failed in the base system
@@ -106,6 +107,10 @@ class SignatureError(HotdeskError):
 
 class UnsafeArchiveError(HotdeskError):
     """An archive would write where it must not, or lies about itself."""
+
+
+class ImageError(HotdeskError):
+    """An image is not what it claims to be, or cannot be written, read or opened."""
 
 
 class StoreError(HotdeskError):

@@ -56,7 +56,10 @@ class Blob:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A layer's blob, and the uncompressed archive in it; `history` says what it holds, in words."""
+    """A layer's blob, and the uncompressed archive in it; `history` says what it holds, in words.
+
+    `tar_size` is 0 where nobody has unpacked it yet.
+    """
 
     blob: Blob
     diff_id: str
@@ -67,11 +70,15 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A configuration and its layers, the lowest first; `id` is the digest of the configuration."""
+    """A configuration and its layers, the lowest first; `id` is the digest of the configuration.
+
+    `found` is the manifest of an image that was read: another tool may have spelled it otherwise.
+    """
 
     platform: str
     config: bytes
     layers: tuple[Layer, ...]
+    found: Blob | None = None
 
     @property
     def id(self) -> str:
@@ -83,6 +90,8 @@ class Image:
 
     @property
     def manifest(self) -> Blob:
+        if self.found:
+            return self.found
         document = {
             "schemaVersion": 2,
             "mediaType": MANIFEST,
