@@ -22,6 +22,7 @@ _WHEEL = "wheel-tree 3"
 _BUILT = "built 1"
 _BYTECODE = "bytecode 1"
 _ENVIRONMENT = "environment 2"
+_IMAGE = "image 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Keys:
     wheels: tuple[str, ...]
     bytecode: tuple[str, ...]
     environment: str
+    image: str
 
     @classmethod
     def of(cls, locked: LockedVariant) -> Keys:
@@ -51,11 +53,13 @@ class Keys:
             wheels=wheels,
             bytecode=tuple(bytecode_key(wheel, locked.python, interpreter) for wheel in wheels),
             environment=environment_key(wheels, locked.python, interpreter),
+            image=image_key(locked, system, environment_key(wheels, locked.python, interpreter)),
         )
 
     def items(self) -> Iterator[tuple[Kind, str]]:
         yield "system", self.system
         yield "environment", self.environment
+        yield "image", self.image
         yield from (("built", key) for key in self.built.values())
         yield from (("wheel", key) for key in self.wheels)
         yield from (("bytecode", key) for key in self.bytecode)
@@ -112,6 +116,12 @@ def environment_key(wheels: Sequence[str], python: str, interpreter: Sequence[st
     The order of its wheels counts, since the later wins where two hold a path.
     """
     return item_key(_ENVIRONMENT, python, *sorted(interpreter), "", *wheels)
+
+
+def image_key(locked: LockedVariant, system: str, environment: str) -> str:
+    """An image; the layers that the packages are in are part of it."""
+    layers = (str(package.layer) for package in locked.pypi)
+    return item_key(_IMAGE, locked.platform, locked.variant, locked.base, system, environment, *layers)
 
 
 def interpreter_packages(python: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -83,29 +83,45 @@ class Assembly:
         if not self.system.exists():
             make_base_system(self.store, self.locked.debian, self.fetcher, self.progress)
 
+    def make_parts(self) -> None:
+        """What an image is made from: the base system and the wheels' trees, without an environment."""
+        there = {wheel for wheel in self.wheels if wheel.exists()}
+        if self.system.exists() and len(there) == len(self.wheels):
+            return
+        with self._at_work() as (system, unpackers):
+            unpacked = [job for job, _ in self._unpack_each(_nothing, there, system, unpackers)]
+            if system:
+                system.finish()
+                unpackers.take_core()
+            self._build_sdists(_nothing, there)
+            for wheel in unpacked:
+                wheel.result()
+
+    @contextmanager
+    def _at_work(self) -> Iterator[tuple[SystemBuilder | None, Unpackers]]:
+        with ExitStack() as stack:
+            system = None
+            if not self.system.exists():
+                system = stack.enter_context(SystemBuilder(self.store, self.locked.debian, self.progress))
+            spared = 1 if system else 0
+            yield system, stack.enter_context(Unpackers(self.store, self.locked.python, spared=spared))
+
     def _fill(self, item: Path) -> None:
         spare = take_spare(self.store, item, set(self.keys.items()))
         build = EnvironmentBuild(item, self.locked.python, spare)
         # Seen once: what another process makes meanwhile is made here as well, and found to be there then.
         there = {wheel for wheel in self.wheels if wheel.exists()}
-        with ExitStack() as stack:
-            system = None
-            if not self.system.exists():
-                system = stack.enter_context(SystemBuilder(self.store, self.locked.debian, self.progress))
-            unpackers = stack.enter_context(
-                Unpackers(self.store, self.locked.python, spared=1 if system else 0)
-            )
-            # One thread: two would mostly wait for each other.
-            linker = stack.enter_context(ThreadPoolExecutor(1, "linker"))
+        # One thread links: two would mostly wait for each other.
+        with self._at_work() as (system, unpackers), ThreadPoolExecutor(1, "linker") as linker:
             rest = there - build.spare
             linked = [linker.submit(build.link, wheel) for wheel in self.wheels if wheel in rest]
             late: list[Future[None]] = []
-            for unpacked, waits in self._unpack_each(build, there, system, unpackers):
+            for unpacked, waits in self._unpack_each(build.link, there, system, unpackers):
                 (late if waits else linked).append(unpacked)
             if system:
                 system.finish()
                 unpackers.take_core()
-            self._build_sdists(build, there)
+            self._build_sdists(build.link, there)
             for wheel in linked:
                 wheel.result()
             if self.enough and not build.spare and not all(wheel.done() for wheel in late):
@@ -132,7 +148,7 @@ class Assembly:
 
     def _unpack_each(
         self,
-        build: EnvironmentBuild,
+        link: Callable[[Path], None],
         there: set[Path],
         system: SystemBuilder | None,
         unpackers: Unpackers,
@@ -146,12 +162,12 @@ class Assembly:
         for artifact, path in self.fetcher.fetch([*self._missing(there)]):
             if wheel := wheels.get(artifact.sha256):
                 late = artifact.size >= _LARGE and is_library(path, artifact.name)
-                link = partial(build.link, wheel)
-                yield unpackers.submit(path, artifact.sha256, artifact.name, late=late, then=link), late
+                then = partial(link, wheel)
+                yield unpackers.submit(path, artifact.sha256, artifact.name, late=late, then=then), late
             elif artifact.kind == "debian" and system:
                 system.arrived(artifact.sha256)
 
-    def _build_sdists(self, build: EnvironmentBuild, there: set[Path]) -> None:
+    def _build_sdists(self, link: Callable[[Path], None], there: set[Path]) -> None:
         label = f"Python {self.locked.python} on {self.locked.platform} ({self.locked.base})"
         workshop = Workshop(self.system / TREE, label)
         for package, item in zip(self.locked.pypi, self.wheels, strict=True):
@@ -159,8 +175,12 @@ class Assembly:
                 with self.progress.task(f"building {package.name}", 1) as task:
                     wheel = built_wheel(self.store, package, lambda: workshop, self.keys.system)
                     sha256 = wheel_sha256(package)
-                    build.link(make_wheel_tree(self.store, wheel, sha256, self.locked.python, wheel.name))
+                    link(make_wheel_tree(self.store, wheel, sha256, self.locked.python, wheel.name))
                     task.advance(1)
+
+
+def _nothing(_: Path) -> None:
+    """An image links no wheel."""
 
 
 def starts_alone(environment: Path) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from hotdesk.errors import UnsafeArchiveError
 from hotdesk.layers.contents import TREE, Contents, differences, read_contents, scan_tree
-from hotdesk.layers.entries import Written
+from hotdesk.layers.entries import File, Link, Written, write_tree
 from hotdesk.progress import SILENT
 from hotdesk.store import remove_tree
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from hotdesk.layers.entries import Entry
     from hotdesk.progress import Progress
     from hotdesk.store import Store
 
@@ -53,9 +54,8 @@ class EnvironmentBuild:
         for folder in (self.tree, self._item / COMPILED):
             remove_tree(folder)
             _make_directory(os.fspath(folder))
-        self._directories.clear()
-        self._make_directory("bin")
-        _write_own_files(self.tree, self._python)
+        self._directories = {"bin"}
+        write_tree(own_entries(self._python), self.tree)
 
     def link(self, wheel: Path) -> None:
         """Link the files of a wheel item, from any thread; where one is there already, it stays for now."""
@@ -91,7 +91,7 @@ class EnvironmentBuild:
     def settle(self, wheels: Sequence[Path], progress: Progress = SILENT) -> dict[str, Path]:
         """Give each path that several of `wheels` hold to the last of them; returns who has it."""
         contents = {wheel: self._entries(wheel) for wheel in wheels}
-        shared = _shared(contents, {*_own_links(self._python), _CONFIGURATION}, progress)
+        shared = shared_paths(contents, self._python, progress)
         for path, winner in shared.items():
             folder, _, name = path.rpartition("/")
             with _opened(winner / TREE / folder) as source, _opened(self.tree / folder) as target:
@@ -184,19 +184,17 @@ def _expected_bytecode(store: Store, environment: Path, linked: set[str]) -> Ite
     owners = _owners(environment)
     for mark in (environment / COMPILED).iterdir():
         certain = mark.name in linked
-        for written in _winning(store.item("bytecode", mark.name.removesuffix(_BEGUN)), owners):
+        for written in winning(store.item("bytecode", mark.name.removesuffix(_BEGUN)), owners):
             folder = written.path.rpartition("/")[0]
             yield Written(folder, 0o755, 0, "directory"), certain
             yield written, certain
 
 
-def _shared(
-    wheels: Mapping[Path, tuple[Written, ...]], reserved: set[str], progress: Progress
+def shared_paths(
+    wheels: Mapping[Path, tuple[Written, ...]], python: str, progress: Progress = SILENT
 ) -> dict[str, Path]:
-    """For each path that several wheels hold, the last of them. Where they differ there, it is noted.
-
-    `reserved` are files that no wheel has.
-    """
+    """For each path that several wheels hold, the last of them. Where they differ there, it is noted."""
+    reserved = {*_own_links(python), _CONFIGURATION}
     directories: set[str] = set()
     owners: dict[str, tuple[Path, str]] = {}
     shared: dict[str, Path] = {}
@@ -287,18 +285,16 @@ def _pyvenv_cfg(python: str) -> str:
     return f"home = /usr/bin\ninclude-system-site-packages = false\nversion = {python}\n"
 
 
-def _write_own_files(tree: Path, python: str) -> None:
-    """What makes the tree a virtual environment of the desk's Python."""
-    for path, target in _own_links(python).items():
-        (tree / path).symlink_to(target)
-    configuration = tree / _CONFIGURATION
-    configuration.write_text(_pyvenv_cfg(python), encoding="utf-8", newline="\n")
-    configuration.chmod(0o644)
+def own_entries(python: str) -> list[Entry]:
+    """What makes a tree a virtual environment of the desk's Python."""
+    content = _pyvenv_cfg(python).encode()
+    links: list[Entry] = [Link(path, target) for path, target in _own_links(python).items()]
+    return [*links, File(_CONFIGURATION, len(content), lambda: iter((content,)))]
 
 
 def _link_bytecode(tree: Path, item: Path, owners: dict[str, str]) -> None:
     folders: dict[str, list[str]] = {}
-    for written in _winning(item, owners):
+    for written in winning(item, owners):
         folder, _, name = written.path.rpartition("/")
         folders.setdefault(folder, []).append(name)
     for folder, names in folders.items():
@@ -309,7 +305,7 @@ def _link_bytecode(tree: Path, item: Path, owners: dict[str, str]) -> None:
                 _put_in_place(name, source, target)
 
 
-def _winning(item: Path, owners: dict[str, str]) -> Iterator[Written]:
+def winning(item: Path, owners: dict[str, str]) -> Iterator[Written]:
     """The files of a bytecode item whose modules are the ones that the environment has."""
     wheel = bytecode_source(item)
     for written in read_contents(item).entries:

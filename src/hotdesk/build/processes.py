@@ -20,6 +20,7 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from queue import PriorityQueue
 from typing import TYPE_CHECKING, Any, Self
@@ -65,8 +66,11 @@ class Worker:
         except (BrokenPipeError, ValueError):
             pass
 
-    def listen(self, job: str, progress: Progress) -> None:
-        """Show what the worker reports until it answers; raises its error. `job` is what errors call it."""
+    def listen(self, job: str, progress: Progress) -> Any:
+        """Show what the worker reports until it answers, which is returned; raises its error.
+
+        `job` is what errors call what it does.
+        """
         assert self._process.stdout
         with ExitStack() as stack:
             tasks: dict[str, tuple[ExitStack, Task]] = {}
@@ -84,8 +88,8 @@ class Worker:
                         progress.note(text)
                     case {"error": [kind, what, why, hint]}:
                         raise getattr(errors, kind)(what, why=why, hint=hint)
-                    case _:
-                        return
+                    case {"done": answer}:
+                        return answer
         raise errors.StoreError(
             f"{job} could not be finished",
             why=f"the process at it ended with status {self._process.wait()}; perhaps memory ran out",
@@ -99,7 +103,7 @@ class Worker:
 
 
 class Unpackers:
-    """Processes that unpack wheels into the store, of those that are there the largest first.
+    """Processes that unpack wheels into the store, or measure layers; of what is there, the largest first.
 
     There is one for each core but those that are `spared`, until `take_core` adds one. A context manager:
     leaving it ends them.
@@ -157,9 +161,13 @@ class Unpackers:
         size = wheel.stat().st_size
         # What takes longer than Jupyter's own start is begun before what that start needs.
         order = 0 if size >= _HUGE else 2 if late else 1
-        return self._put((order, -size), _Job(message, then))
+        return self._put((order, -size), _Job({"unpack": message}, f"unpacking `{name}`", then))
 
-    def _put(self, order: tuple[int, int], job: _Job) -> Future[None]:
+    def measure(self, recipe: dict[str, Any], size: int) -> Future[dict[str, Any]]:
+        """What `hotdesk.oci.layer.measure` finds of a recipe's layer; the largest `size` comes first."""
+        return self._put((0, -size), _Job({"measure": recipe}, "writing a layer"))
+
+    def _put(self, order: tuple[int, int], job: _Job) -> Future[Any]:
         self._jobs.put((order, next(self._number), job))
         return job.done
 
@@ -169,12 +177,12 @@ class Unpackers:
             try:
                 worker = worker or self._hire()
                 worker.tell(job.message)
-                worker.listen(f"unpacking `{job.message['name']}`", SILENT)
+                answer = worker.listen(job.name, SILENT)
                 job.then()
             except BaseException as error:  # noqa: BLE001 (handed to the thread that waits)
                 job.done.set_exception(error)
             else:
-                job.done.set_result(None)
+                job.done.set_result(answer)
 
     def _hire(self) -> Worker:
         with self._lock:
@@ -186,11 +194,12 @@ class Unpackers:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """A wheel to unpack, as the worker is told it; an empty message ends a thread."""
+    """What the worker is told, and what errors call that; an empty message ends a thread."""
 
-    message: dict[str, str]
+    message: dict[str, Any]
+    name: str = ""
     then: Callable[[], None] = lambda: None
-    done: Future[None] = field(default_factory=Future)
+    done: Future[Any] = field(default_factory=Future)
 
 
 class SystemBuilder:
@@ -247,28 +256,40 @@ class _Report:
         raise NotImplementedError("no task of these grows")
 
 
-@contextmanager
-def _answering() -> Iterator[None]:
+def _answer(work: Callable[[], object]) -> None:
     try:
-        yield
+        _say({"done": work()})
     except errors.HotdeskError as error:
         _say({"error": [type(error).__name__, error.what, error.why, error.hint]})
     except OSError as error:
         why = f"{error.strerror or error}: {error.filename}" if error.filename else str(error)
         hint = "free some space or mend its permissions, or set HOTDESK_STORE to another folder"
-        _say({"error": ["StoreError", "the store cannot be written", why, hint]})
-    else:
-        _say("done")
+        _say({"error": ["StoreError", "the store cannot be used", why, hint]})
 
 
-def _unpack_wheels(store: Store) -> None:
-    from hotdesk.layers.wheels import make_wheel_tree
-
+def _work_on_wheels(store: Store) -> None:
     os.nice(_NICENESS_OF_WHEELS)
     for line in sys.stdin:
-        with _answering():
-            job: dict[str, Any] = json.loads(line)
-            make_wheel_tree(store, Path(job["wheel"]), job["sha256"], job["python"], job["name"])
+        match json.loads(line):
+            case {"unpack": job}:
+                _answer(partial(_unpack, store, job))
+            case {"measure": recipe}:
+                _answer(partial(_measure, store, recipe))
+
+
+def _unpack(store: Store, job: dict[str, Any]) -> None:
+    from hotdesk.layers.wheels import make_wheel_tree
+
+    make_wheel_tree(store, Path(job["wheel"]), job["sha256"], job["python"], job["name"])
+
+
+def _measure(store: Store, recipe: dict[str, Any]) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from hotdesk.build.recipe import Recipe
+    from hotdesk.oci.layer import measure
+
+    return asdict(measure(Recipe.from_json(recipe).members(store.root)))
 
 
 def _make_system(store: Store) -> None:
@@ -283,10 +304,14 @@ def _make_system(store: Store) -> None:
                 os._exit(1)  # the parent is gone
             yield by_hash[json.loads(line)], store.download(json.loads(line))
 
-    with _answering():
+    def make() -> None:
         make_system(store, packages, debs(), _Reports())
+
+    _answer(make)
 
 
 if __name__ == "__main__":
     gc.set_threshold(COLLECTS_AFTER)
-    {"wheels": _unpack_wheels, "system": _make_system}[sys.argv[1]](Store(Path(sys.argv[2]), _Reports().note))
+    {"wheels": _work_on_wheels, "system": _make_system}[sys.argv[1]](
+        Store(Path(sys.argv[2]), _Reports().note)
+    )

@@ -38,7 +38,10 @@ def header(
         records["linkpath"] = link
     if size > _LARGEST:
         records["size"] = b"%d" % size
-    plain = _block(_FLAGS[kind], short, mode, uid, gid, min(size, _LARGEST), link[:_LONGEST_NAME], prefix)
+    owner = (mode, uid, gid)
+    plain = _block(
+        _FLAGS[kind], short, min(size, _LARGEST), owner=owner, link=link[:_LONGEST_NAME], prefix=prefix
+    )
     return _pax(records) + plain if records else plain
 
 
@@ -58,12 +61,12 @@ def _split(name: bytes) -> tuple[bytes, bytes]:
 
 def _pax(records: dict[str, bytes]) -> bytes:
     content = b"".join(_record(key, value) for key, value in sorted(records.items()))
-    block = _block(b"x", b"PaxHeaders", 0o644, 0, 0, len(content), b"", b"")
+    block = _block(b"x", b"PaxHeaders", len(content), owner=(0o644, 0, 0))
     return block + content + padding(len(content))
 
 
 def _record(key: str, value: bytes) -> bytes:
-    """`LENGTH KEY=VALUE\\n`, where the length counts itself."""
+    """A line of its own length, the key and the value."""
     rest = b" %s=%s\n" % (key.encode(), value)
     length = len(rest)
     while length != len(rest) + len(str(length)):
@@ -72,10 +75,16 @@ def _record(key: str, value: bytes) -> bytes:
 
 
 def _block(
-    flag: bytes, name: bytes, mode: int, uid: int, gid: int, size: int, link: bytes, prefix: bytes
+    flag: bytes,
+    name: bytes,
+    size: int,
+    *,
+    owner: tuple[int, int, int],
+    link: bytes = b"",
+    prefix: bytes = b"",
 ) -> bytes:
     fields = [
-        name, b"%07o\0" % mode, b"%07o\0" % uid, b"%07o\0" % gid, b"%011o\0" % size, b"%011o\0" % MTIME,
+        name, *(b"%07o\0" % number for number in owner), b"%011o\0" % size, b"%011o\0" % MTIME,
         _BLANK_CHECKSUM, flag, link, b"ustar\0", b"00", b"", b"", b"0000000\0", b"0000000\0", prefix,
     ]  # fmt: skip
     fields[6] = b"%06o\0 " % sum(_HEADER.pack(*fields))

@@ -1,0 +1,257 @@
+"""A locked desk as an image: which layers it has, what is in each, and what its configuration says.
+
+    base system        one layer
+    the environment    a layer with what makes /opt/desk a virtual environment
+    wheels             a layer for each group of the lock's plan, with the bytecode of its wheels
+
+A layer is written when somebody wants its bytes. What is kept in the store is what was measured of each, so
+that an image that was built before is known at once, and a new one measures its new layers alone.
+"""
+
+from __future__ import annotations
+
+import json
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from hotdesk.build.assembly import Assembly
+from hotdesk.build.bytecode import Interpreter, compile_wheels
+from hotdesk.build.environment import shared_paths, winning
+from hotdesk.build.processes import Unpackers
+from hotdesk.build.recipe import Recipe, WheelPart
+from hotdesk.engines.request import HOME, PREFIX, USER, USER_ID, WORK
+from hotdesk.fetch import Fetcher
+from hotdesk.keys import Keys, interpreter_hashes
+from hotdesk.layers.contents import TREE, read_contents
+from hotdesk.oci.layer import Measured, blob_chunks, tar_chunks
+from hotdesk.oci.model import LAYER, Blob, Descriptor, Image, Layer, image_of
+from hotdesk.progress import SILENT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from hotdesk.lock import DebianPackage, LockedVariant, PythonPackage
+    from hotdesk.oci.layer import Member
+    from hotdesk.progress import Progress
+    from hotdesk.store import Store
+
+_IMAGE = "image.json"
+_PORT = 8888
+# Whoever the user is: a home that belongs to somebody else is no place for Jupyter's files.
+_START = (
+    f'test -w "$HOME" || export HOME="$(mktemp -d)"; '
+    f"exec jupyter lab --no-browser --ip=0.0.0.0 --port={_PORT} --ServerApp.port_retries=0 "
+    f"--ServerApp.root_dir={WORK}"
+)
+_ANSWERS = f"import urllib.request as r; r.urlopen('http://127.0.0.1:{_PORT}/api', timeout=5)"
+_SECOND = 10**9  # in nanoseconds
+
+
+def build_image(
+    store: Store, locked: LockedVariant, *, offline: bool = False, progress: Progress = SILENT
+) -> Image:
+    """The image of `locked`; only what was not measured before is, and made where it is not there.
+
+    Its layers read their parts from the store: keep those there with `store.using(Keys.of(locked).items())`.
+    """
+    keys = Keys.of(locked)
+
+    def fill(item: Path) -> None:
+        with Fetcher(store, offline=offline, snapshot=locked.snapshot, progress=progress) as fetcher:
+            _make_parts(store, locked, fetcher, progress)
+        recipes = list(_recipes(store, locked, keys))
+        known = _known(store)
+        rows = _measure(store, locked, [recipe for recipe in recipes if _name(recipe) not in known], progress)
+        layers = [[recipe.to_json(), known.get(_name(recipe)) or rows[_name(recipe)]] for recipe in recipes]
+        (item / _IMAGE).write_text(json.dumps(layers), encoding="utf-8")
+
+    with store.in_use():
+        item = store.make("image", keys.image, fill)
+    return _image(store, locked, _read(item))
+
+
+def _make_parts(store: Store, locked: LockedVariant, fetcher: Fetcher, progress: Progress) -> None:
+    """Everything that layers are written from: the base system, the wheels themselves and their bytecode."""
+    keys = Keys.of(locked)
+    Assembly(store, locked, fetcher, progress=progress).make_parts()
+    wheels = [package.artifact for package in locked.pypi if not package.build]
+    for _ in fetcher.fetch([artifact for artifact in wheels if not store.download(artifact.sha256).exists()]):
+        pass
+    interpreter = Interpreter(
+        store.item("system", keys.system) / TREE, locked.python, interpreter_hashes(locked)
+    )
+    missing = [
+        store.item("wheel", wheel)
+        for wheel, bytecode in zip(keys.wheels, keys.bytecode, strict=True)
+        if not store.item("bytecode", bytecode).exists()
+    ]
+    for _ in compile_wheels(store, missing, interpreter, progress=progress) if missing else ():
+        pass
+
+
+def _recipes(store: Store, locked: LockedVariant, keys: Keys) -> Iterator[Recipe]:
+    yield Recipe(locked.python, system=_below(store, store.item("system", keys.system)))
+    yield Recipe(locked.python)
+    packages = list(zip(locked.pypi, keys.wheels, keys.bytecode, strict=True))
+    left_out = _left_out(store, locked, keys)
+    for _, group in groupby(packages, key=lambda row: row[0].layer):
+        yield Recipe(
+            locked.python,
+            wheels=tuple(
+                WheelPart(
+                    file=_below(store, _wheel_file(store, package, keys)),
+                    name=package.build.wheel if package.build else package.artifact.name,
+                    bytecode=_below(store, store.item("bytecode", bytecode)),
+                    without=tuple(sorted(left_out[wheel][0])),
+                    bytecode_without=tuple(sorted(left_out[wheel][1])),
+                )
+                for package, wheel, bytecode in group
+            ),
+        )
+
+
+def _left_out(store: Store, locked: LockedVariant, keys: Keys) -> dict[str, tuple[set[str], set[str]]]:
+    """For each wheel, by its key, the paths of its own and of its bytecode that it leaves to others.
+
+    A later layer covers an earlier one by itself. What remains is wheels that share a layer, what a wheel
+    ships in the place of our bytecode, and the bytecode of a module which another wheel has.
+    """
+    wheels = [store.item("wheel", key) for key in keys.wheels]
+    contents = {wheel: read_contents(wheel).entries for wheel in wheels}
+    owners = {path: wheel.name for path, wheel in shared_paths(contents, locked.python).items()}
+    layers = {key: package.layer for package, key in zip(locked.pypi, keys.wheels, strict=True)}
+    bytecode = [store.item("bytecode", key) for key in keys.bytecode]
+    kept = [{written.path for written in winning(item, owners)} for item in bytecode]
+    ours = set[str]().union(*kept)
+    left_out = {}
+    for wheel, item, compiled in zip(wheels, bytecode, kept, strict=True):
+        gone = {
+            entry.path
+            for entry in contents[wheel]
+            if entry.path in ours or _is_of_another(owners.get(entry.path, wheel.name), wheel.name, layers)
+        }
+        left_out[wheel.name] = gone, _files(item) - compiled
+    return left_out
+
+
+def _is_of_another(owner: str, wheel: str, layers: Mapping[str, int]) -> bool:
+    return owner != wheel and layers[owner] == layers[wheel]
+
+
+def _files(item: Path) -> set[str]:
+    return {written.path for written in read_contents(item).entries if written.content != "directory"}
+
+
+def _wheel_file(store: Store, package: PythonPackage, keys: Keys) -> Path:
+    if package.build:
+        return store.item("built", keys.built[package.name]) / package.build.wheel
+    return store.download(package.artifact.sha256)
+
+
+def _below(store: Store, path: Path) -> str:
+    return path.relative_to(store.root).as_posix()
+
+
+def _name(recipe: Recipe) -> str:
+    return json.dumps(recipe.to_json())
+
+
+def _known(store: Store) -> dict[str, dict[str, Any]]:
+    """What was measured of layers before, in whatever image."""
+    found = {}
+    for path in (store.root / "items" / "image").glob(f"*/{_IMAGE}"):
+        for recipe, measured in json.loads(path.read_bytes()):
+            found[json.dumps(recipe)] = measured
+    return found
+
+
+def _measure(
+    store: Store, locked: LockedVariant, recipes: Sequence[Recipe], progress: Progress
+) -> dict[str, dict[str, Any]]:
+    with Unpackers(store, locked.python) as workers, progress.task("writing layers", len(recipes)) as task:
+        jobs = [workers.measure(recipe.to_json(), _weight(store, recipe)) for recipe in recipes]
+        found = {}
+        for recipe, job in zip(recipes, jobs, strict=True):
+            found[_name(recipe)] = job.result()
+            task.advance(1)
+        return found
+
+
+def _weight(store: Store, recipe: Recipe) -> int:
+    """About how long it takes to write the layer, in compressed bytes."""
+    if recipe.system:
+        return 1 << 27
+    return sum((store.root / part.file).stat().st_size for part in recipe.wheels)
+
+
+def _read(item: Path) -> list[tuple[Recipe, Measured]]:
+    rows = json.loads((item / _IMAGE).read_bytes())
+    return [(Recipe.from_json(recipe), Measured(**measured)) for recipe, measured in rows]
+
+
+def _image(store: Store, locked: LockedVariant, rows: Sequence[tuple[Recipe, Measured]]) -> Image:
+    groups = [list(group) for _, group in groupby(locked.pypi, key=lambda package: package.layer)]
+    histories = [
+        f"{locked.base}: {_listed(locked.debian)}",
+        f"Python {locked.python}: an empty environment",
+        *(_listed(group) for group in groups),
+    ]
+    layers = [
+        _layer(store, recipe, measured, history)
+        for (recipe, measured), history in zip(rows, histories, strict=True)
+    ]
+    return image_of(locked.platform, settings_of(locked), layers)
+
+
+def _listed(packages: Sequence[PythonPackage] | Sequence[DebianPackage]) -> str:
+    return ", ".join(f"{package.name} {package.version}" for package in packages)
+
+
+def _layer(store: Store, recipe: Recipe, measured: Measured, history: str) -> Layer:
+    def members() -> list[Member]:
+        return recipe.members(store.root)
+
+    return Layer(
+        blob=Blob(
+            Descriptor(LAYER, f"sha256:{measured.digest}", measured.size), lambda: blob_chunks(members())
+        ),
+        diff_id=f"sha256:{measured.diff_id}",
+        tar_size=measured.tar_size,
+        tar_chunks=lambda: tar_chunks(members()),
+        history=history,
+    )
+
+
+def settings_of(locked: LockedVariant) -> dict[str, Any]:
+    """The configuration's `config`: who runs what, where, for plain `docker run` and for Kubernetes."""
+    return {
+        "Cmd": ["/bin/sh", "-c", _START],
+        "Env": [f"{name}={value}" for name, value in _environment().items()],
+        "ExposedPorts": {f"{_PORT}/tcp": {}},
+        # Docker's own extension; others leave it out.
+        "Healthcheck": {
+            "Test": ["CMD", f"{PREFIX}/bin/python", "-c", _ANSWERS],
+            "Interval": 30 * _SECOND,
+            "Timeout": 10 * _SECOND,
+            "StartPeriod": 60 * _SECOND,
+        },
+        "Labels": {
+            "org.opencontainers.image.base.name": locked.base,
+            "org.opencontainers.image.title": f"hotdesk desk, Python {locked.python}, {locked.variant}",
+        },
+        "User": f"{USER_ID}:{USER_ID}",
+        "WorkingDir": WORK,
+    }
+
+
+def _environment() -> dict[str, str]:
+    return {
+        "PATH": f"{PREFIX}/bin:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin",
+        "HOME": HOME,
+        "USER": USER,
+        "SHELL": "/bin/bash",
+        "LANG": "C.UTF-8",
+        "VIRTUAL_ENV": PREFIX,
+        "PYTHONNOUSERSITE": "1",
+    }
