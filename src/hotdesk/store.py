@@ -33,7 +33,7 @@ from hotdesk.errors import StoreError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-Kind = Literal["wheel", "bytecode", "system", "environment", "spare", "built", "image"]
+Kind = Literal["wheel", "bytecode", "system", "environment", "spare", "built", "image", "unpacked"]
 
 _WAITS_SILENTLY = 1.0  # seconds
 _OTHERS_WRITE = 0o022

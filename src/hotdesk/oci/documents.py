@@ -18,7 +18,7 @@ from hotdesk.oci.model import INDEX, MANIFEST, Blob, Descriptor, Image, Layer, d
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-MOST_LAYERS_ANY_ENGINE_TAKES = 127
+MOST_LAYERS_OF_ENGINES = 127
 LARGEST_DOCUMENT = 4 << 20
 """In bytes; registries refuse larger manifests as well."""
 
@@ -44,8 +44,8 @@ def parse_manifest(content: bytes) -> tuple[Descriptor, list[Descriptor]]:
     """The descriptors of the configuration and of the layers."""
     document = _document(content, "manifest")
     layers = [_descriptor(row, "manifest") for row in _list(document, "layers", "manifest")]
-    if len(layers) > MOST_LAYERS_ANY_ENGINE_TAKES:
-        raise _bad("manifest", f"it has {len(layers)} layers, and engines take {MOST_LAYERS_ANY_ENGINE_TAKES}")
+    if len(layers) > MOST_LAYERS_OF_ENGINES:
+        raise _bad("manifest", f"it has {len(layers)} layers, and engines take {MOST_LAYERS_OF_ENGINES}")
     return _descriptor(document.get("config"), "manifest"), layers
 
 

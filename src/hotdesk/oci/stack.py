@@ -71,9 +71,11 @@ class Stack:
             self._whiteout(header, folder, name, removed)
             return Change(tuple(removed))
         parents: list[str] = []
-        parent = self._folder(folder, removed, parents)
+        parent = self._folder(folder, parents)
         node = self._place(header, parent, name, removed)
-        return Change(tuple(removed), tuple(parents), node, header.target if header.kind == "hardlink" else "")
+        return Change(
+            tuple(removed), tuple(parents), node, header.target if header.kind == "hardlink" else ""
+        )
 
     def find(self, path: str) -> Node | None:
         """What is at `path`, itself and no link on the way followed."""
@@ -90,15 +92,13 @@ class Stack:
             yield node
             pending += node.entries.values()
 
-    def _folder(self, path: str, removed: list[str], parents: list[str]) -> Node:
+    def _folder(self, path: str, parents: list[str]) -> Node:
         node, here = self.root, ""
         for part in path.split("/") if path else ():
             here = f"{here}/{part}" if here else part
             below = node.entries.get(part)
             if below is None:
-                below = node.entries[part] = Node(
-                    Header(here, "directory", 0o755), self._layer, implied=True
-                )
+                below = node.entries[part] = Node(Header(here, "directory", 0o755), self._layer, implied=True)
                 parents.append(here)
             if below.header.kind != "directory":
                 refuse(f"a member is below a {_word(below)}", f"{path!r} is in the way at {here!r}")

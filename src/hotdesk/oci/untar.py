@@ -60,9 +60,9 @@ def members(chunks: Iterable[bytes]) -> Iterator[tuple[Header, Iterator[bytes]]]
     `UnsafeArchiveError` for what no layer may hold: a path that leaves the tree, a device, a field that is
     no number, an archive that is cut short or goes on after its end.
     """
-    stream = _Stream(chunks)
+    stream = Stream(chunks)
     count = 0
-    while (header := _next(stream)) is not None:
+    while (header := next_header(stream)) is not None:
         count += 1
         if count > MOST_MEMBERS:
             refuse("it has too many members", f"more than {MOST_MEMBERS}")
@@ -97,7 +97,7 @@ def _encoded(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")
 
 
-class _Stream:
+class Stream:
     """Chunks, read in the sizes that the archive has."""
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
@@ -155,7 +155,7 @@ class _Stream:
         return False
 
 
-def _next(stream: _Stream) -> Header | None:
+def next_header(stream: Stream) -> Header | None:
     """The next member's header with what the headers before it add, None at the archive's end."""
     records: dict[str, bytes] = {}
     while True:
@@ -211,7 +211,9 @@ def _header(block: bytes, flag: bytes, records: dict[str, bytes]) -> Header:
     name = raw.decode("utf-8", "surrogateescape")
     kind = _KINDS.get(flag)
     if kind is None:
-        refuse(f"it holds {_NOTHING_A_DESK_NEEDS.get(flag, 'something unknown')}", f"{name!r}, of type {flag!r}")
+        refuse(
+            f"it holds {_NOTHING_A_DESK_NEEDS.get(flag, 'something unknown')}", f"{name!r}, of type {flag!r}"
+        )
     if flag == b"\0" and name.endswith("/"):
         kind = "directory"
     path = normal_path(name)
