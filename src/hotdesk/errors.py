@@ -16,6 +16,7 @@ HotdeskError                 what happened, why, what to do; `exit_code` of the 
 ├── UnsafeArchiveError       an archive would write where it must not, or lies about itself
 ├── ImageError               an image is not what it claims to be, or cannot be written, read or opened
 ├── StoreError               the store is corrupt, full or not writable
+├── ImageError               an image is not what it claims to be, or not what was locked
 ├── EngineError              the isolation cannot be set up on this host
 ├── ConfigureError           Debian's own scripts failed in the base system
 └── DeskError                a desk cannot be started, found or stopped
@@ -115,6 +116,10 @@ class ImageError(HotdeskError):
 
 class StoreError(HotdeskError):
     """The store is corrupt, full or not writable."""
+
+
+class ImageError(HotdeskError):
+    """An image is not what it claims to be, or not what was locked."""
 
 
 class EngineError(HotdeskError):
