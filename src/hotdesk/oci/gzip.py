@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import deflate
 from isal import isal_zlib
@@ -65,11 +65,12 @@ def inflated(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
     from isal.igzip import IGzipFile
 
-    with IGzipFile(fileobj=_Readable(chunks), mode="rb") as stream:
+    damaged = cast("type[Exception]", isal_zlib.error)  # its annotation says that it is an instance
+    with IGzipFile(fileobj=_Readable(chunks), mode="rb") as stream:  # type: ignore[no-untyped-call]
         while True:
             try:
                 piece = stream.read1(PIECE)
-            except (EOFError, BadGzipFile, isal_zlib.error) as error:
+            except (EOFError, BadGzipFile, damaged) as error:
                 raise UnsafeArchiveError("a layer cannot be read", why=f"its gzip stream: {error}") from None
             if not piece:
                 return

@@ -95,6 +95,8 @@ class Stack:
     def _folder(self, path: str, parents: list[str]) -> Node:
         node, here = self.root, ""
         for part in path.split("/") if path else ():
+            if part.startswith(WHITEOUT):
+                refuse("a name is a marker's", repr(path))
             here = f"{here}/{part}" if here else part
             below = node.entries.get(part)
             if below is None:

@@ -158,12 +158,13 @@ class Stream:
 def next_header(stream: Stream) -> Header | None:
     """The next member's header with what the headers before it add, None at the archive's end."""
     records: dict[str, bytes] = {}
+    announced = False
     while True:
         block = stream.block()
         if not block:
             refuse("its archive is cut short", "it has no end")
         if not block.strip(b"\0"):
-            if records:
+            if announced:
                 refuse("its archive is cut short", "a header announces a member that does not come")
             stream.must_be_over()
             return None
@@ -175,6 +176,7 @@ def next_header(stream: Stream) -> Header | None:
         if size > _LARGEST_HEADER:
             refuse("a header is too large", f"{size} bytes")
         _extend(records, flag, stream.whole(size))
+        announced = announced or flag != b"g"
 
 
 def _extend(records: dict[str, bytes], flag: bytes, content: bytes) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from hotdesk.errors import ImageError, UnsafeArchiveError
+from hotdesk.errors import HotdeskError, ImageError, UnsafeArchiveError
 from hotdesk.oci import gzip
 from hotdesk.oci.documents import check_config, check_manifest
 from hotdesk.oci.stack import Stack
@@ -52,7 +52,7 @@ def problems(image: Image, progress: Progress = SILENT) -> list[str]:
             try:
                 for header, _ in reader.members():
                     stack.add(header)
-            except UnsafeArchiveError as error:
+            except (UnsafeArchiveError, ImageError) as error:
                 found.append(f"layer {number} ({layer.blob.descriptor.digest}): {in_one_line(error)}")
             left -= reader.unpacked
             task.advance(layer.blob.descriptor.size)
@@ -71,7 +71,7 @@ def check_recipes(image: Image) -> list[str]:
     return found
 
 
-def in_one_line(error: UnsafeArchiveError) -> str:
+def in_one_line(error: HotdeskError) -> str:
     return error.what + (f" ({error.why})" if error.why else "")
 
 
