@@ -12,15 +12,16 @@ SOURCE = Path(__file__).parent.parent / "src" / "hotdesk"
 # Lowest first: a part may import its own level and the ones above it in this list.
 LEVELS: list[set[str]] = [
     {"errors", "progress"},
-    {"lock", "lock_words", "spec"},
+    {"lock", "lock_images", "lock_words", "spec"},
     {"store"},
     {"keys"},
     {"indexes", "fetch"},
-    {"engines", "layers"},
+    {"engines", "layers", "oci"},
     {"build", "resolve", "project", "doctor"},
     {"desk"},
     {"cache"},
     {"opening"},
+    {"packing"},
     {"cli", "__main__"},
 ]
 FORBIDDEN = {

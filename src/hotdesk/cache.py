@@ -220,7 +220,7 @@ def _remove_corrupt(store: Store, path: Path) -> bool:
 def _corrupt(store: Store, progress: Progress) -> Iterator[tuple[Path, str]]:
     downloads = _children(store.root / "downloads")
     # What is made of something else comes after it.
-    order = {"bytecode": 1, "environment": 2, "spare": 2}
+    order = {"bytecode": 1, "environment": 2, "spare": 2, "image": 3}
     kinds = sorted(_children(store.root / "items"), key=lambda kind: order.get(kind.name, 0))
     items = [item for kind in kinds for item in _children(kind)]
     damaged: set[str] = set()
@@ -255,6 +255,10 @@ def _differences(store: Store, item: Path, damaged: set[str]) -> list[str]:
                 return [f"it belongs to the damaged wheel {wheel}"]
         case "built":
             return [f"{wheel.name} is damaged" for wheel in item.iterdir() if not _is_sound_zip(wheel)]
+        case "image":
+            from hotdesk.build.image import verify_image
+
+            return verify_image(store, item)
         case "environment" | "spare":
             from hotdesk.build.environment import verify_environment
 

@@ -17,6 +17,7 @@ HotdeskError                 what happened, why, what to do; `exit_code` of the 
 ├── RegistryError            an image cannot be pushed or pulled
 │   └── UnsafeImageError     what a registry offers is no image that hotdesk takes
 ├── StoreError               the store is corrupt, full or not writable
+├── ImageError               an image is not what it claims to be, or not what was locked
 ├── EngineError              the isolation cannot be set up on this host
 ├── ConfigureError           Debian's own scripts failed in the base system
 └── DeskError                a desk cannot be started, found or stopped
@@ -120,6 +121,10 @@ class UnsafeImageError(RegistryError):
 
 class StoreError(HotdeskError):
     """The store is corrupt, full or not writable."""
+
+
+class ImageError(HotdeskError):
+    """An image is not what it claims to be, or not what was locked."""
 
 
 class EngineError(HotdeskError):

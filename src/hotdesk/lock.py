@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from hotdesk.errors import LockError
+from hotdesk.lock_images import LockedImage, format_images, parse_images
 from hotdesk.lock_words import checked, checked_time
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ class LockedVariant:
     snapshot: str
     debian: tuple[DebianPackage, ...]
     pypi: tuple[PythonPackage, ...]
+    image: LockedImage | None = None
 
     def artifacts(self) -> list[Artifact]:
         """All that must be in the store before the desk can open, build requirements included."""
@@ -128,11 +130,15 @@ class PlatformLock:
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """`hotdesk.lock`. `snapshot` is the UTC time of the Debian indexes, as `YYYYMMDDTHHMMSSZ`."""
+    """`hotdesk.lock`. `snapshot` is the UTC time of the Debian indexes, as `YYYYMMDDTHHMMSSZ`.
+
+    `images` are those that were built, by platform and variant.
+    """
 
     inputs: Inputs
     snapshot: str
     platforms: Mapping[str, PlatformLock]
+    images: Mapping[str, Mapping[str, LockedImage]] = field(default_factory=dict)
 
     def select(self, platform: str, variant: str) -> LockedVariant:
         """One variant on one platform; `LockError` where the lock does not hold it, saying what it holds."""
@@ -164,6 +170,7 @@ class Lock:
                     key=lambda package: (package.layer, package.name),
                 )
             ),
+            image=self.images.get(platform, {}).get(variant),
         )
 
 
@@ -235,7 +242,8 @@ def format_lock(lock: Lock) -> str:
     lines.append(' "platforms": {')
     platforms = [_platform_lines(name, platform) for name, platform in lock.platforms.items()]
     lines.append(",\n".join(platforms))
-    lines += [" }", "}", ""]
+    lines.append(" },")
+    lines += [f' "images": {format_images(lock.images)}', "}", ""]
     return "\n".join(lines)
 
 
@@ -338,6 +346,7 @@ def parse_lock(text: str) -> Lock:
             )
             for name, platform in data["platforms"].items()
         },
+        images=parse_images(data.get("images", {})),
     )
 
 

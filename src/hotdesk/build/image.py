@@ -20,10 +20,12 @@ from hotdesk.build.environment import shared_paths, winning
 from hotdesk.build.processes import Unpackers
 from hotdesk.build.recipe import Recipe, WheelPart
 from hotdesk.engines.request import HOME, PREFIX, USER, USER_ID, WORK
+from hotdesk.errors import ImageError
 from hotdesk.fetch import Fetcher
 from hotdesk.keys import Keys, interpreter_hashes
 from hotdesk.layers.contents import TREE, read_contents
-from hotdesk.oci.layer import Measured, blob_chunks, tar_chunks
+from hotdesk.lock_images import LockedImage, LockedLayer
+from hotdesk.oci.layer import Measured, blob_chunks, made, measure, tar_chunks
 from hotdesk.oci.model import LAYER, Blob, Descriptor, Image, Layer, image_of
 from hotdesk.progress import SILENT
 
@@ -68,7 +70,54 @@ def build_image(
 
     with store.in_use():
         item = store.make("image", keys.image, fill)
-    return _image(store, locked, _read(item))
+    rows = _read(item)
+    image = _image(store, locked, rows)
+    if locked.image and image.id != locked.image.id:
+        raise _differs(store, locked.image, image, rows)
+    return image
+
+
+def locked_image(store: Store, locked: LockedVariant) -> LockedImage:
+    """What a lock should know of the image of `locked`, which was built."""
+    rows = _read(store.item("image", Keys.of(locked).image))
+    layers = tuple(LockedLayer(f"sha256:{measured.diff_id}", measured.files) for _, measured in rows)
+    return LockedImage(_image(store, locked, rows).id, layers)
+
+
+def verify_image(store: Store, item: Path) -> list[str]:
+    """Each layer of an image's item that is not what was measured, by what is in the store now."""
+    return [
+        f"layer {number} is not what was measured"
+        for number, (recipe, measured) in enumerate(_read(item), 1)
+        if measure(recipe.members(store.root)) != measured
+    ]
+
+
+def _differs(
+    store: Store, locked: LockedImage, image: Image, rows: Sequence[tuple[Recipe, Measured]]
+) -> ImageError:
+    """Where the image is not the one that the lock knows: the first layer, and the first file in it."""
+    where = "its configuration is another one"
+    for number, (recipe, measured) in enumerate(rows):
+        known = locked.layers[number] if number < len(locked.layers) else None
+        if known is None or known.diff_id != f"sha256:{measured.diff_id}":
+            layer = f"layer {number + 1} ({image.layers[number].history[:60]}…)"
+            members = [member.entry.path for member in made(recipe.members(store.root))]
+            path = _first_difference(known.files if known else "", measured.files, members)
+            where = f"{layer} differs, first in `{path}`" if path else f"{layer} differs"
+            break
+    return ImageError(
+        f"the image of `{image.platform}` is not the one that the lock knows",
+        why=f"it is {image.id}, not {locked.id}: {where}",
+        hint="`hotdesk cache verify` says whether the store is intact; `hotdesk build --accept` locks it",
+    )
+
+
+def _first_difference(known: str, found: str, paths: Sequence[str]) -> str:
+    for number, path in enumerate(paths):
+        if known[2 * number : 2 * number + 2] != found[2 * number : 2 * number + 2]:
+            return path
+    return ""
 
 
 def _make_parts(store: Store, locked: LockedVariant, fetcher: Fetcher, progress: Progress) -> None:

@@ -16,6 +16,7 @@ from hotdesk.fetch import remember
 from hotdesk.keys import system_key
 from hotdesk.layers.plan import plan_layers
 from hotdesk.lock import Inputs, Lock, PlatformLock
+from hotdesk.lock_images import keep_images
 from hotdesk.progress import SILENT
 from hotdesk.project import host_platform
 from hotdesk.resolve.debian_side import DebianAnswer, DebianRequest, resolve_debian
@@ -129,6 +130,8 @@ class _Recipe:
                 for platform in self.platforms
             },
         )
+        if self.previous:
+            lock = keep_images(lock, self.previous)
         tools.verify_builds(lock, self.previous)
         places = tuple(place for resolution in python.values() for place in resolution.places)
         notes = tuple(
