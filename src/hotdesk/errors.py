@@ -14,6 +14,8 @@ HotdeskError                 what happened, why, what to do; `exit_code` of the 
 │   └── HashMismatchError    what was downloaded is not what was locked
 ├── SignatureError           an index is not signed by a key we know
 ├── UnsafeArchiveError       an archive would write where it must not, or lies about itself
+├── RegistryError            an image cannot be pushed or pulled
+│   └── UnsafeImageError     what a registry offers is no image that hotdesk takes
 ├── StoreError               the store is corrupt, full or not writable
 ├── ImageError               an image is not what it claims to be or what was locked, or cannot be used
 ├── EngineError              the isolation cannot be set up on this host
@@ -107,6 +109,14 @@ class SignatureError(HotdeskError):
 
 class UnsafeArchiveError(HotdeskError):
     """An archive would write where it must not, or lies about itself."""
+
+
+class RegistryError(HotdeskError):
+    """An image cannot be pushed or pulled."""
+
+
+class UnsafeImageError(RegistryError):
+    """What a registry offers is no image that hotdesk takes: it lies about itself, or is absurd."""
 
 
 class StoreError(HotdeskError):

@@ -9,10 +9,11 @@ import tarfile
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from hotdesk.oci.model import LAYER, Blob, Image, Layer, canonical, digest_of, image_of
+from hotdesk.oci.model import CONFIG, LAYER, MANIFEST, Blob, Image, Layer, canonical, digest_of, image_of
+from hotdesk.oci.pulled import PulledImage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 PLATFORM = "linux/amd64"
 
@@ -65,5 +66,6 @@ def with_config(changed: Image, **values: object) -> Image:
     return replace(changed, config=canonical(json.loads(changed.config) | values))
 
 
-def joined(chunks: Iterable[bytes]) -> bytes:
-    return b"".join(chunks)
+def found_with(read: Image, manifest: bytes) -> Image:
+    """The image as it is read where this is its manifest."""
+    return PulledImage(read.platform, read.config, read.layers, manifest, MANIFEST, CONFIG)

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.oci.images import archive, image, info, layer, tree, with_config
+from tests.oci.images import archive, found_with, image, info, layer, tree, with_config
 
 from hotdesk.errors import ImageError
 from hotdesk.oci import validate as validation
-from hotdesk.oci.model import LAYER, MANIFEST, Blob, canonical
+from hotdesk.oci.model import LAYER, Blob, canonical
 from hotdesk.oci.validate import check_recipes, problems, validate
 
 TREE = tree({"etc/hosts": b"127.0.0.1 localhost\n", "bin": "usr/bin"})
@@ -102,12 +102,11 @@ def test_all_layers_together_inflate_to_a_measure(monkeypatch: pytest.MonkeyPatc
     ("values", "word"),
     [
         ({"architecture": "arm64"}, "linux/arm64"),
-        ({"os": None}, "for which system"),
-        ({"rootfs": {"type": "layers", "diff_ids": []}}, "other diff IDs"),
-        ({"rootfs": {"type": "magic"}}, "does not list layers"),
-        ({"rootfs": {"type": "layers", "diff_ids": ["sha256:../../x"]}}, "no SHA-256"),
-        ({"history": [{}, {}]}, "tells of 2 layers"),
-        ({"history": "none"}, "no list of objects"),
+        ({"os": None}, "for amd64"),
+        ({"rootfs": {"type": "layers", "diff_ids": [f"sha256:{'0' * 64}"]}}, "other diff IDs"),
+        ({"rootfs": {"type": "layers", "diff_ids": []}}, "tells of 0 layers"),
+        ({"rootfs": {"type": "magic"}}, "does not tell the digests"),
+        ({"rootfs": {"type": "layers", "diff_ids": ["sha256:../../x"]}}, "does not tell the digests"),
     ],
     ids=str,
 )
@@ -117,17 +116,17 @@ def test_a_configuration_that_does_not_fit_is_told(values: dict[str, object], wo
     assert word in found
 
 
-@pytest.mark.parametrize("config", [b"", b"[]", b"{", b"[" * 100_000, b"\xff", b" " * (5 << 20)])
+@pytest.mark.parametrize("config", [b"", b"[]", b"{", b"[" * 100_000, b"\xff"])
 def test_a_configuration_that_is_no_json_object_is_told(config: bytes) -> None:
     (found,) = problems(replace(image(TREE), config=config))
 
-    assert found.startswith("the image's configuration cannot be used")
+    assert "its configuration is" in found
 
 
 def test_a_manifest_that_does_not_fit_is_told() -> None:
     sound, other = image(TREE), image(tree({"x": b""}))
 
-    found = problems(replace(sound, found=other.manifest))
+    found = problems(found_with(sound, b"".join(other.manifest.chunks())))
 
     assert len(found) == 2
     assert "names the configuration" in found[0]
@@ -151,18 +150,18 @@ def test_a_malformed_manifest_is_told(change: dict[str, object]) -> None:
     sound = image(TREE)
     document = json.loads(b"".join(sound.manifest.chunks())) | change
 
-    (found,) = problems(replace(sound, found=Blob.of(canonical(document), MANIFEST)))
+    (found,) = problems(found_with(sound, canonical(document)))
 
-    assert found.startswith("the image's manifest cannot be used")
+    assert found.startswith("what was offered is no image")
 
 
 def test_a_layer_of_an_unknown_type_is_explained() -> None:
     sound = layer(TREE)
     zstd = replace(sound.blob.descriptor, media_type="application/vnd.oci.image.layer.v1.tar+zstd")
 
-    (found,) = problems(image(replace(sound, blob=replace(sound.blob, descriptor=zstd))))
+    found = problems(image(replace(sound, blob=replace(sound.blob, descriptor=zstd))))
 
-    assert "tar+zstd" in found
+    assert all("tar+zstd" in line for line in found)
 
 
 @given(st.binary(max_size=400), st.integers(0, 2000), st.integers(0, 255))

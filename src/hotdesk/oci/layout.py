@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,11 +24,15 @@ from hotdesk.oci.archive import Archive
 from hotdesk.oci.documents import (
     INDEXES,
     LARGEST_DOCUMENT,
-    image_of_documents,
-    parse_index,
-    parse_manifest,
+    MANIFESTS,
+    Index,
+    Manifest,
+    parse_config,
+    parse_document,
 )
-from hotdesk.oci.model import INDEX, REF_NAME, Blob, canonical
+from hotdesk.oci.gzip import archive
+from hotdesk.oci.model import INDEX, REF_NAME, Blob, Layer, canonical
+from hotdesk.oci.pulled import PulledImage
 from hotdesk.oci.validate import Sum, checked
 from hotdesk.progress import SILENT
 
@@ -45,7 +48,7 @@ _LAYOUT = canonical({"imageLayoutVersion": "1.0.0"})
 _DOCUMENTS = ("oci-layout", "manifest.json", "index.json")
 _BLOBS = "blobs/sha256"
 _PARTIAL = ".partial"
-_MOST_MANIFESTS = 64
+_ATTESTATION = "unknown/unknown"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _CHUNK = 1 << 20
 
@@ -75,7 +78,7 @@ def read_layout(path: Path) -> list[Image]:
     """
     place = open_layout(path)
     try:
-        descriptors = list(_manifests(place, parse_index(place.document("index.json"))))
+        descriptors = list(_manifests(place, _rows(place.document("index.json"))))
         if not descriptors:
             raise _unreadable(path, "it names no image")
         return [_image(place, descriptor) for descriptor in descriptors]
@@ -142,23 +145,43 @@ class _Folder:
                 yield chunk
 
 
+def _rows(content: bytes) -> list[Descriptor]:
+    """The images and indexes that an index names; what only speaks about an image is left out."""
+    document = parse_document(content, INDEX)
+    assert isinstance(document, Index)
+    return [
+        row
+        for row in document.manifests
+        if row.media_type in MANIFESTS | INDEXES and row.platform != _ATTESTATION
+    ]
+
+
 def _manifests(layout: Layout, rows: Sequence[Descriptor], depth: int = 2) -> Iterator[Descriptor]:
     """The manifests that an index names, and those in indexes that it names."""
-    if len(rows) > _MOST_MANIFESTS:
-        raise ImageError("the image cannot be read", why=f"it has {len(rows)} manifests")
     for row in rows:
         if row.media_type not in INDEXES:
             yield row
         elif depth:
-            yield from _manifests(layout, parse_index(layout.small(row)), depth - 1)
+            yield from _manifests(layout, _rows(layout.small(row)), depth - 1)
 
 
 def _image(layout: Layout, descriptor: Descriptor) -> Image:
     content = layout.small(descriptor)
-    config, _ = parse_manifest(content)
-    plain = replace(descriptor, annotations={})
-    manifest = Blob(plain, lambda: iter((content,)))
-    return image_of_documents(manifest, layout.small(config), lambda row: layout.blob(row).chunks())
+    manifest = parse_document(content, descriptor.media_type)
+    assert isinstance(manifest, Manifest)
+    config = layout.small(manifest.config)
+    parsed = parse_config(config, len(manifest.layers))
+    layers = [
+        _layer(layout.blob(row), diff_id, words)
+        for row, diff_id, words in zip(manifest.layers, parsed.diff_ids, parsed.history, strict=True)
+    ]
+    return PulledImage(
+        parsed.platform, config, tuple(layers), content, manifest.media_type, manifest.config.media_type
+    )
+
+
+def _layer(blob: Blob, diff_id: str, history: str) -> Layer:
+    return Layer(blob, diff_id, 0, lambda: archive(blob.descriptor.media_type, blob.chunks()), history)
 
 
 def _documents(images: Sequence[Image], name: str) -> dict[str, bytes]:
@@ -245,7 +268,7 @@ def _partials() -> set[str]:
 
 
 def _names(index: bytes) -> set[str]:
-    return {row.annotations.get(REF_NAME, "") for row in parse_index(index)}
+    return {row.annotations.get(REF_NAME, "") for row in _rows(index)}
 
 
 def _is_whole(path: Path, descriptor: Descriptor) -> bool:
@@ -310,5 +333,4 @@ def _unreadable(path: Path, why: str) -> ImageError:
 
 def index_names(path: Path) -> list[str]:
     """What the layout at `path` calls its images."""
-    document = json.loads(open_layout(path).document("index.json"))
-    return sorted({(row.get("annotations") or {}).get(REF_NAME, "") for row in document["manifests"]} - {""})
+    return sorted(_names(open_layout(path).document("index.json")) - {""})

@@ -70,15 +70,11 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A configuration and its layers, the lowest first; `id` is the digest of the configuration.
-
-    `found` is the manifest of an image that was read: another tool may have spelled it otherwise.
-    """
+    """A configuration and its layers, the lowest first; `id` is the digest of the configuration."""
 
     platform: str
     config: bytes
     layers: tuple[Layer, ...]
-    found: Blob | None = None
 
     @property
     def id(self) -> str:
@@ -90,8 +86,6 @@ class Image:
 
     @property
     def manifest(self) -> Blob:
-        if self.found:
-            return self.found
         document = {
             "schemaVersion": 2,
             "mediaType": MANIFEST,

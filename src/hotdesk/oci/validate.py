@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from hotdesk.errors import HotdeskError, ImageError, UnsafeArchiveError
 from hotdesk.oci import gzip
-from hotdesk.oci.documents import check_config, check_manifest
+from hotdesk.oci.documents import Manifest, parse_config, parse_document
+from hotdesk.oci.model import digest_of
 from hotdesk.oci.stack import Stack
 from hotdesk.oci.untar import Header, members, refuse
 from hotdesk.progress import SILENT
@@ -41,7 +42,7 @@ def validate(image: Image, progress: Progress = SILENT) -> None:
 
 def problems(image: Image, progress: Progress = SILENT) -> list[str]:
     """Everything about `image` that is not as it says, as sentences."""
-    found = [*check_manifest(image), *check_config(image)]
+    found = [*_manifest_problems(image), *_config_problems(image)]
     stack = Stack()
     left = MOST_UNPACKED
     size = sum(layer.blob.descriptor.size for layer in image.layers)
@@ -57,6 +58,39 @@ def problems(image: Image, progress: Progress = SILENT) -> list[str]:
             left -= reader.unpacked
             task.advance(layer.blob.descriptor.size)
     return found
+
+
+def _manifest_problems(image: Image) -> Iterator[str]:
+    blob = image.manifest
+    content = b"".join(blob.chunks())
+    if (digest_of(content), len(content)) != (blob.descriptor.digest, blob.descriptor.size):
+        yield f"the manifest is {digest_of(content)}, not {blob.descriptor.digest}"
+    try:
+        manifest = parse_document(content, blob.descriptor.media_type)
+    except HotdeskError as error:
+        yield in_one_line(error)
+        return
+    if not isinstance(manifest, Manifest):
+        yield "the manifest is an index"
+        return
+    if (manifest.config.digest, manifest.config.size) != (image.id, len(image.config)):
+        yield f"the manifest names the configuration {manifest.config.digest}, and it is {image.id}"
+    named = [(row.digest, row.size) for row in manifest.layers]
+    held = [(layer.blob.descriptor.digest, layer.blob.descriptor.size) for layer in image.layers]
+    if named != held:
+        yield f"the manifest names {len(named)} layers that are not the {len(held)} of the image"
+
+
+def _config_problems(image: Image) -> Iterator[str]:
+    try:
+        config = parse_config(image.config, len(image.layers))
+    except HotdeskError as error:
+        yield in_one_line(error)
+        return
+    if list(config.diff_ids) != [layer.diff_id for layer in image.layers]:
+        yield "the configuration names other diff IDs than its layers have"
+    if config.platform != image.platform:
+        yield f"the configuration is for {config.platform or 'nothing'}, and the image for {image.platform}"
 
 
 def check_recipes(image: Image) -> list[str]:
