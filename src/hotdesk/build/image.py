@@ -11,6 +11,8 @@ that an image that was built before is known at once, and a new one measures its
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
+from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -23,14 +25,14 @@ from hotdesk.engines.request import HOME, PREFIX, USER, USER_ID, WORK
 from hotdesk.errors import ImageError
 from hotdesk.fetch import Fetcher
 from hotdesk.keys import Keys, interpreter_hashes
-from hotdesk.layers.contents import TREE, read_contents
+from hotdesk.layers.contents import CONTENTS, TREE, read_contents
 from hotdesk.lock_images import LockedImage, LockedLayer
 from hotdesk.oci.layer import Measured, blob_chunks, made, measure, tar_chunks
 from hotdesk.oci.model import LAYER, Blob, Descriptor, Image, Layer, image_of
 from hotdesk.progress import SILENT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from hotdesk.lock import DebianPackage, LockedVariant, PythonPackage
@@ -48,6 +50,7 @@ _START = (
 )
 _ANSWERS = f"import urllib.request as r; r.urlopen('http://127.0.0.1:{_PORT}/api', timeout=5)"
 _SECOND = 10**9  # in nanoseconds
+_LITTLE = 8 << 20  # compressed bytes: written before another process would have started
 
 
 def build_image(
@@ -169,23 +172,20 @@ def _left_out(store: Store, locked: LockedVariant, keys: Keys) -> dict[str, tupl
     wheels = [store.item("wheel", key) for key in keys.wheels]
     contents = {wheel: read_contents(wheel).entries for wheel in wheels}
     owners = {path: wheel.name for path, wheel in shared_paths(contents, locked.python).items()}
-    layers = {key: package.layer for package, key in zip(locked.pypi, keys.wheels, strict=True)}
+    files = {wheel: _files(wheel) for wheel in wheels}
+    last = {
+        (package.layer, path): wheel
+        for package, wheel in zip(locked.pypi, wheels, strict=True)
+        for path in files[wheel] & owners.keys()
+    }
     bytecode = [store.item("bytecode", key) for key in keys.bytecode]
     kept = [{written.path for written in winning(item, owners)} for item in bytecode]
     ours = set[str]().union(*kept)
     left_out = {}
-    for wheel, item, compiled in zip(wheels, bytecode, kept, strict=True):
-        gone = {
-            entry.path
-            for entry in contents[wheel]
-            if entry.path in ours or _is_of_another(owners.get(entry.path, wheel.name), wheel.name, layers)
-        }
-        left_out[wheel.name] = gone, _files(item) - compiled
+    for package, wheel, item, compiled in zip(locked.pypi, wheels, bytecode, kept, strict=True):
+        gone = {path for path in files[wheel] if last.get((package.layer, path), wheel) != wheel}
+        left_out[wheel.name] = gone | (files[wheel] & ours), _files(item) - compiled
     return left_out
-
-
-def _is_of_another(owner: str, wheel: str, layers: Mapping[str, int]) -> bool:
-    return owner != wheel and layers[owner] == layers[wheel]
 
 
 def _files(item: Path) -> set[str]:
@@ -218,11 +218,23 @@ def _known(store: Store) -> dict[str, dict[str, Any]]:
 def _measure(
     store: Store, locked: LockedVariant, recipes: Sequence[Recipe], progress: Progress
 ) -> dict[str, dict[str, Any]]:
-    with Unpackers(store, locked.python) as workers, progress.task("writing layers", len(recipes)) as task:
-        jobs = [workers.measure(recipe.to_json(), _weight(store, recipe)) for recipe in recipes]
+    weights = [_weight(store, recipe) for recipe in recipes]
+    with ExitStack() as stack:
+        task = stack.enter_context(progress.task("writing layers", len(recipes)))
+        if sum(weights) < _LITTLE:
+            jobs: Iterator[dict[str, Any]] = (
+                asdict(measure(recipe.members(store.root))) for recipe in recipes
+            )
+        else:
+            workers = stack.enter_context(Unpackers(store, locked.python))
+            futures = [
+                workers.measure(recipe.to_json(), weight)
+                for recipe, weight in zip(recipes, weights, strict=True)
+            ]
+            jobs = (future.result() for future in futures)
         found = {}
-        for recipe, job in zip(recipes, jobs, strict=True):
-            found[_name(recipe)] = job.result()
+        for recipe, measured in zip(recipes, jobs, strict=True):
+            found[_name(recipe)] = measured
             task.advance(1)
         return found
 
@@ -230,7 +242,7 @@ def _measure(
 def _weight(store: Store, recipe: Recipe) -> int:
     """About how long it takes to write the layer, in compressed bytes."""
     if recipe.system:
-        return 1 << 27
+        return (store.root / recipe.system / CONTENTS).stat().st_size * 100
     return sum((store.root / part.file).stat().st_size for part in recipe.wheels)
 
 

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from isal import igzip, igzip_lib
+
 from hotdesk.errors import RegistryError, UnsafeImageError
 from hotdesk.oci.documents import GZIP_LAYERS, Config, Manifest, parse_config, parse_document
 from hotdesk.oci.model import Blob, Image, Layer, digest_of
@@ -146,9 +148,8 @@ def known_contents(store: Store) -> dict[str, Contents]:
 
 def contents_of(path: Path, descriptor: Descriptor) -> Contents:
     """What is in a blob; `UnsafeImageError` where it is not what its kind says, or a bomb."""
+    import gzip
     import zlib
-
-    from isal import isal_zlib
 
     digest, size = hashlib.sha256(), 0
     try:
@@ -160,9 +161,7 @@ def contents_of(path: Path, descriptor: Descriptor) -> Contents:
                     f"the layer {descriptor.digest} unpacks to absurdly many bytes",
                     why=f"{descriptor.size:,} bytes became {size:,} and more",
                 )
-    except (EOFError, zlib.error, isal_zlib.error, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
+    except (EOFError, zlib.error, gzip.BadGzipFile, igzip_lib.error) as error:  # type: ignore[misc]
         why = f"it calls itself gzip, and cannot be unpacked: {error}"
         raise UnsafeImageError(f"the layer {descriptor.digest} is damaged", why=why) from None
     return Contents(f"sha256:{digest.hexdigest()}", size)
@@ -173,9 +172,7 @@ def archive_chunks(path: Path, media_type: str) -> Iterator[bytes]:
     if media_type not in GZIP_LAYERS:
         yield from _read(path)
         return
-    from isal import igzip
-
-    with igzip.open(path, "rb") as stream:
+    with igzip.IGzipFile(path, "rb") as stream:  # type: ignore[no-untyped-call]
         while chunk := stream.read(_PIECE):
             yield chunk
 

@@ -50,8 +50,8 @@ def _explain(session: Session, what: str, error: BaseException) -> RegistryError
     hint = f"check the network connection and the name of the registry; {_AGAIN}"
     if http.cause(error, ssl.SSLCertVerificationError):
         hint = (
-            f"put the authority that signed it into `certs.d/{registry}/ca.crt` below ~/.config/containers or "
-            "~/.docker, or let `SSL_CERT_FILE` name it"
+            f"put the authority that signed it into `certs.d/{registry}/ca.crt` below ~/.config/containers "
+            "or ~/.docker, or let `SSL_CERT_FILE` name it"
         )
     elif isinstance(error, httpx2.ProxyError):
         hint = found.hint

@@ -17,7 +17,7 @@ from hotdesk.oci.registry.crew import for_each
 from hotdesk.oci.registry.manifests import Found, find_manifest, read_blob
 from hotdesk.oci.registry.origins import remember
 from hotdesk.oci.registry.problems import explained
-from hotdesk.oci.registry.session import CONNECTIONS, Patience, Session
+from hotdesk.oci.registry.session import CONNECTIONS, PATIENT, Patience, Session
 from hotdesk.progress import SILENT
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def pull(
     platform: str,
     *,
     progress: Progress = SILENT,
-    patience: Patience = Patience(),
+    patience: Patience = PATIENT,
 ) -> Pulled:
     """Bring the image for `platform` into the store; `oci.pulled.pulled_image` reads it there."""
     session = Session(reference, "pull", patience=patience)
@@ -108,7 +108,8 @@ def _find(session: Session, platform: str) -> Found:
 
 def _serves(offered: str, wanted: str) -> bool:
     """A platform without its variant means any."""
-    return offered == wanted or offered.startswith(f"{wanted}/") or wanted.startswith(f"{offered}/")
+    both = sorted((f"{offered}/", f"{wanted}/"), key=len)
+    return "/" in offered and both[1].startswith(both[0])
 
 
 def _no_platform(reference: Reference, platform: str, offered: Sequence[str]) -> RegistryError:
@@ -154,7 +155,7 @@ def _fetch(
 
         def bring(layer: Descriptor, stop: Stop) -> None:
             if layer.digest in fresh:
-                _transfer(store, session, layer, stop, task, progress)
+                _transfer(store, session, layer, stop=stop, task=task, progress=progress)
             found = contents_of(store.place("blob", bare(layer.digest)), layer)
             remember(store, layer.digest, session.reference)
             with lock:
@@ -165,7 +166,7 @@ def _fetch(
 
 
 def _transfer(
-    store: Store, session: Session, layer: Descriptor, stop: Stop, task: Task, progress: Progress
+    store: Store, session: Session, layer: Descriptor, *, stop: Stop, task: Task, progress: Progress
 ) -> None:
     sha256 = bare(layer.digest)
     name = f"layer {sha256[:12]}"

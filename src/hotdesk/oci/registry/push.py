@@ -15,7 +15,7 @@ from hotdesk.oci.registry.crew import for_each
 from hotdesk.oci.registry.manifests import find_manifest, read_blob
 from hotdesk.oci.registry.origins import mountable, remember
 from hotdesk.oci.registry.problems import explained
-from hotdesk.oci.registry.session import CONNECTIONS, Patience, Session
+from hotdesk.oci.registry.session import CONNECTIONS, PATIENT, Patience, Session
 from hotdesk.oci.registry.upload import Upload, is_there
 from hotdesk.progress import SILENT
 
@@ -48,7 +48,7 @@ def push(
     *,
     join: bool = False,
     progress: Progress = SILENT,
-    patience: Patience = Patience(),
+    patience: Patience = PATIENT,
 ) -> Pushed:
     """Bring the images to the tag of `reference`: one as it is, several as an index by platform.
 

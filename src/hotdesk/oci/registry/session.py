@@ -41,6 +41,9 @@ class Patience:
     retry: http.Retry = field(default_factory=lambda: http.Retry(tries=4, first=0.5))
 
 
+PATIENT = Patience()
+
+
 class RefusedError(http.StatusError):
     """The registry answered, and not with what was asked for; `detail` are its own words."""
 
@@ -61,7 +64,7 @@ class Session:
         actions: str,
         *,
         others: Sequence[str] = (),
-        patience: Patience = Patience(),
+        patience: Patience = PATIENT,
         pause: Callable[[float], object] = time.sleep,
     ) -> None:
         self.reference = reference

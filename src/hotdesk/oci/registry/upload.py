@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Outcome = Literal["mounted", "sent"]
 BLOCK = 1 << 20
 PARTS = (32 << 20, 4 << 20, 512 << 10)
-"""What is sent at once to a registry that says that a whole blob is too much, and then to one that says it again."""
+"""What is sent at once where a whole blob is too much for the registry; less each time it says so again."""
 _PROGRESS_WORTH_A_TRY = 8 << 20
 _OCTETS = {"Content-Type": "application/octet-stream"}
 _TOO_LARGE = 413
@@ -87,7 +87,7 @@ class Upload:
                 if is_there(self._session, self._descriptor):
                     return None
                 if isinstance(error, httpx2.ReadTimeout):
-                    self._forget()  # to ask where it stands may disturb a registry that is still at work on it
+                    self._forget()  # a registry that is still at work on it may not like to be asked
                 else:
                     self._find_standing()
 
