@@ -79,7 +79,8 @@ def _below_prefix(entry: Entry) -> Entry:
 
 
 def _wheel(store: Path, part: WheelPart, python: str) -> Iterator[Entry]:
-    for entry in wheel_entries(store / part.file, python, part.name):
+    # Its tree is in the store: every file was compared with RECORD when that was made of these very bytes.
+    for entry in wheel_entries(store / part.file, python, part.name, checked=True):
         if entry.path not in part.without:
             yield entry
     item = store / part.bytecode

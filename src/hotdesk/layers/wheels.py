@@ -44,13 +44,14 @@ def site_packages(python: str) -> str:
     return f"lib/python{python}/site-packages"
 
 
-def wheel_entries(wheel: Path, python: str, name: str = "") -> Iterator[Entry]:
+def wheel_entries(wheel: Path, python: str, name: str = "", *, checked: bool = False) -> Iterator[Entry]:
     """Everything that installing `wheel` puts below the environment's prefix, RECORD last.
 
-    Every file is checked against the wheel's RECORD while it streams. `name` is what errors call the
-    wheel where its path does not say.
+    Every file is checked against the wheel's RECORD while it streams, unless that was done before and it is
+    `checked`: then against the archive's checksum alone. `name` is what errors call the wheel where its path
+    does not say.
     """
-    return _Wheel(ZipArchive(wheel, name), python).entries()
+    return _Wheel(ZipArchive(wheel, name), python, checked=checked).entries()
 
 
 def make_wheel_tree(store: Store, wheel: Path, sha256: str, python: str, name: str = "") -> Path:
@@ -97,8 +98,9 @@ class _Placed:
 
 
 class _Wheel:
-    def __init__(self, archive: ZipArchive, python: str) -> None:
+    def __init__(self, archive: ZipArchive, python: str, *, checked: bool) -> None:
         self.archive = archive
+        self.checked = checked
         self.label = archive.label
         self.python = python
         self.site = site_packages(python)
@@ -229,13 +231,18 @@ class _Wheel:
         return File(
             path=placed.path,
             size=member.size,
-            chunks=partial(self._checked, member, recorded),
+            chunks=partial(self.archive.chunks, member)
+            if self.checked
+            else partial(self._check, member, recorded),
             executable=member.executable or placed.script,
             sha256=recorded.digest.hex() if recorded.algorithm == "sha256" else None,
             deflated=deflated if member.deflated else None,
         )
 
-    def _checked(self, member: Member, recorded: Recorded) -> Iterator[bytes]:
+    def _check(self, member: Member, recorded: Recorded | None) -> Iterator[bytes]:
+        if recorded is None:
+            yield from self.archive.chunks(member)
+            return
         digest = recorded.hasher()
         for piece in self.archive.chunks(member):
             digest.update(piece)

@@ -87,9 +87,9 @@ class ZipArchive:
         name = safe_path(info.orig_filename, self.label)
         if name != info.orig_filename.removesuffix("/"):
             self.refuse(info.orig_filename, f"its name is another way to write {name!r}")
-        if (
-            max(len(os.fsencode(part)) for part in name.split("/")) > _LONGEST_NAME
-            or len(name) > _LONGEST_PATH
+        if len(os.fsencode(name)) > _LONGEST_NAME and (
+            len(name) > _LONGEST_PATH
+            or max(len(os.fsencode(part)) for part in name.split("/")) > _LONGEST_NAME
         ):
             self.refuse(name, "its name is longer than a file system takes")
 
