@@ -14,8 +14,7 @@ from hotdesk.errors import HotdeskError, LockError, StoreError
 from hotdesk.keys import Needs, needs_of
 from hotdesk.layers.contents import verify_tree
 from hotdesk.lock import LOCK_NAME, read_lock
-from hotdesk.oci.documents import is_digest
-from hotdesk.oci.pulled import KEPT_AS, bare, blobs_of
+from hotdesk.oci.pulled import blobs_of
 from hotdesk.progress import SILENT
 from hotdesk.store import remove_tree
 
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
 
     from hotdesk.progress import Progress
     from hotdesk.store import Kind, Store
-
-_NOTHING = Needs(frozenset(), frozenset())
-
 
 @dataclass(frozen=True, slots=True)
 class User:
@@ -64,22 +60,8 @@ def _desks() -> Iterator[User]:
     """By their folders alone: what a damaged desk needs may not go either."""
     for folder in _children(data_path() / "desks"):
         kept = folder / "keep" / LOCK_NAME
-        if folder.name.startswith(".") or not kept.parent.exists():
-            continue  # it was never opened
-        image = kept.with_name(KEPT_AS)
-        if image.exists():
-            yield _user_of_image(folder, image)
-        if kept.exists() or not image.exists():
+        if not folder.name.startswith(".") and kept.parent.exists():  # else it was never opened
             yield _user(f"desk {folder.name}", kept, f"remove it: `hotdesk rm {folder.name}`")
-
-
-def _user_of_image(folder: Path, image: Path) -> User:
-    digest = image.read_text(encoding="ascii", errors="replace").strip()
-    items: frozenset[tuple[Kind, str]] = frozenset({("pulled", bare(digest))})
-    if not is_digest(digest):
-        cure = f"remove it: `hotdesk rm {folder.name}`"
-        return User(f"desk {folder.name}", _NOTHING, f"{image} is damaged", cure)
-    return User(f"desk {folder.name}", Needs(frozenset(), items))
 
 
 def _opened_locks(store: Store) -> Iterator[Path]:
@@ -100,7 +82,7 @@ def _user(name: str, lock: Path, cure: str) -> User:
         problem = ": ".join(part for part in (error.what, error.why) if part)
     except OSError as error:
         problem = f"{lock}: {error.strerror}"
-    return User(name, _NOTHING, problem, cure)
+    return User(name, Needs(frozenset(), frozenset()), problem, cure)
 
 
 def usage(store: Store, progress: Progress = SILENT) -> list[Usage]:

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 
 MOST_UNPACKED = 256 << 30
 """Bytes of all layers of an image together."""
-KEPT_AS = "image"
-"""Among what a desk keeps: the file with the digest of the pulled image that it was opened from."""
 _PIECE = 1 << 20
 _MOST_RATIO = 250
 _RATIO_COUNTS_FROM = 1 << 30
