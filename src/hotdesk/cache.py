@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from hotdesk.desk import data_path, end_abandoned
 from hotdesk.errors import HotdeskError, LockError, StoreError
-from hotdesk.keys import Needs, needs_of
+from hotdesk.keys import IMAGE_NAME, Needs, needs_of, unpacked_key
 from hotdesk.layers.contents import verify_tree
 from hotdesk.lock import LOCK_NAME, read_lock
 from hotdesk.oci.pulled import blobs_of
@@ -60,8 +61,19 @@ def _desks() -> Iterator[User]:
     """By their folders alone: what a damaged desk needs may not go either."""
     for folder in _children(data_path() / "desks"):
         kept = folder / "keep" / LOCK_NAME
-        if not folder.name.startswith(".") and kept.parent.exists():  # else it was never opened
+        if (image := kept.with_name(IMAGE_NAME)).exists():
+            yield _user_of_image(f"desk {folder.name}", image)
+        elif not folder.name.startswith(".") and kept.parent.exists():  # else it was never opened
             yield _user(f"desk {folder.name}", kept, f"remove it: `hotdesk rm {folder.name}`")
+
+
+def _user_of_image(name: str, kept: Path) -> User:
+    try:
+        image_id = str(json.loads(kept.read_bytes())["id"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        cure = f"remove it: `hotdesk rm {name.partition(' ')[2]}`"
+        return User(name, Needs(frozenset(), frozenset()), f"{kept}: {error}", cure)
+    return User(name, Needs(frozenset(), frozenset({("unpacked", unpacked_key(image_id))})))
 
 
 def _opened_locks(store: Store) -> Iterator[Path]:

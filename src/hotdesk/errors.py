@@ -2,6 +2,7 @@
 
 HotdeskError                 what happened, why, what to do; `exit_code` of the command
 ├── UsageError               the command line asks for something that cannot be (exit code 2)
+├── SettingsError            the user's own settings are not understood
 ├── SpecError                `hotdesk.toml` has problems, all of them in one error
 ├── LockError                there is no lock, or it cannot be read
 │   └── LockStaleError       the lock does not match the spec
@@ -17,7 +18,7 @@ HotdeskError                 what happened, why, what to do; `exit_code` of the 
 ├── RegistryError            an image cannot be pushed or pulled
 │   └── UnsafeImageError     what a registry offers is no image that hotdesk takes
 ├── StoreError               the store is corrupt, full or not writable
-├── ImageError               an image is not what it claims to be, or not what was locked
+├── ImageError               an image is not what it claims to be or what was locked, or cannot be used
 ├── EngineError              the isolation cannot be set up on this host
 ├── ConfigureError           Debian's own scripts failed in the base system
 └── DeskError                a desk cannot be started, found or stopped
@@ -61,6 +62,10 @@ class UsageError(HotdeskError):
     """The command line asks for something that cannot be."""
 
     exit_code = 2
+
+
+class SettingsError(HotdeskError):
+    """The user's own settings are not understood."""
 
 
 class SpecError(HotdeskError):
@@ -124,7 +129,7 @@ class StoreError(HotdeskError):
 
 
 class ImageError(HotdeskError):
-    """An image is not what it claims to be, or not what was locked."""
+    """An image is not what it claims to be, or not what was locked, or it cannot be used."""
 
 
 class EngineError(HotdeskError):

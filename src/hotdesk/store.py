@@ -36,7 +36,7 @@ from hotdesk.errors import StoreError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-Kind = Literal["wheel", "bytecode", "system", "environment", "spare", "built", "image", "pulled"]
+Kind = Literal["wheel", "bytecode", "system", "environment", "spare", "built", "image", "pulled", "unpacked"]
 Shelf = Literal["download", "blob"]
 _SHELVES: dict[str, str] = {"download": "downloads", "blob": "blobs"}
 
