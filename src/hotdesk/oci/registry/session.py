@@ -70,6 +70,7 @@ class Session:
         self.reference = reference
         self.patience = patience
         self.pause = pause
+        self._scheme = "https"
         self.authority = Authority(
             self._ask,
             lambda: find_login(reference.registry, reference.repository),
@@ -87,7 +88,8 @@ class Session:
             headers={"User-Agent": f"hotdesk/{__version__}", "Accept-Encoding": "identity"},
             trust_env=not self.reference.is_loopback,  # no proxy leads back to this machine
         )
-        self._scheme = self.persist(self._plain_or_not) if self.reference.is_loopback else "https"
+        if self.reference.is_loopback:
+            self._scheme = self.persist(self._plain_or_not)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -135,11 +137,10 @@ class Session:
                 if status == 401 and ours and renewals < _MOST_RENEWALS:
                     renewals += 1
                     challenges = response.headers.get_list("WWW-Authenticate")
-                    response.close()
                     if self.authority.renew(challenges, known, loopback=self.reference.is_loopback):
                         continue
                 elif status in _REDIRECTS and (status > 303 or method in ("GET", "HEAD")):
-                    url = self._next(url, response.headers.get("Location", ""))
+                    url = self.target(url, response.headers.get("Location", ""))
                     continue
                 yield response
                 return
@@ -178,7 +179,8 @@ class Session:
     def _is_registry(self, url: str) -> bool:
         return _without_port(urlsplit(url).netloc) == _without_port(self.reference.registry)
 
-    def _next(self, url: str, location: str) -> str:
+    def target(self, url: str, location: str) -> str:
+        """Where `location` leads that the answer of `url` names; `RegistryError` where we do not follow."""
         target = urljoin(url, location)
         if self._is_registry(target):  # one that does not know of the proxy before it says http:
             target = urlsplit(target)._replace(scheme=self._scheme).geturl()
@@ -191,7 +193,7 @@ class Session:
 
     def follow(self, response: httpx2.Response) -> str:
         """Where the registry says to go on with an upload: relative or not, its query kept."""
-        return self._next(str(response.url), response.headers.get("Location", ""))
+        return self.target(str(response.url), response.headers.get("Location", ""))
 
     @contextmanager
     def _stream_once(
