@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from hotdesk.progress import Progress
     from hotdesk.store import Kind, Store
 
+
 @dataclass(frozen=True, slots=True)
 class User:
     """A lock file or a desk, and what of the store it needs; `problem` says why that is not known."""

@@ -150,7 +150,8 @@ def _subject(
     if source:
         image, _ = read_image(source, store, preparation)
         with store.in_use():
-            yield _Subject(str(source), image, False, _lock_of(image, variant)), store
+            title = source.path.name if source.path else source.reference
+            yield _Subject(title, image, False, _lock_of(image, variant)), store
         return
     project = open_project(what, Path.cwd())
     locked = project.select(variant)
