@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from hotdesk.desk import data_path, end_abandoned
 from hotdesk.errors import HotdeskError, LockError, StoreError
-from hotdesk.keys import Needs, needs_of
+from hotdesk.keys import IMAGE_NAME, Needs, needs_of, unpacked_key
 from hotdesk.layers.contents import verify_tree
 from hotdesk.lock import LOCK_NAME, read_lock
+from hotdesk.oci.pulled import blobs_of
 from hotdesk.progress import SILENT
 from hotdesk.store import remove_tree
 
@@ -60,8 +62,19 @@ def _desks() -> Iterator[User]:
     """By their folders alone: what a damaged desk needs may not go either."""
     for folder in _children(data_path() / "desks"):
         kept = folder / "keep" / LOCK_NAME
-        if not folder.name.startswith(".") and kept.parent.exists():  # else it was never opened
+        if (image := kept.with_name(IMAGE_NAME)).exists():
+            yield _user_of_image(f"desk {folder.name}", image)
+        elif not folder.name.startswith(".") and kept.parent.exists():  # else it was never opened
             yield _user(f"desk {folder.name}", kept, f"remove it: `hotdesk rm {folder.name}`")
+
+
+def _user_of_image(name: str, kept: Path) -> User:
+    try:
+        image_id = str(json.loads(kept.read_bytes())["id"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        cure = f"remove it: `hotdesk rm {name.partition(' ')[2]}`"
+        return User(name, Needs(frozenset(), frozenset()), f"{kept}: {error}", cure)
+    return User(name, Needs(frozenset(), frozenset({("unpacked", unpacked_key(image_id))})))
 
 
 def _opened_locks(store: Store) -> Iterator[Path]:
@@ -89,6 +102,7 @@ def usage(store: Store, progress: Progress = SILENT) -> list[Usage]:
     """How much of each kind the store holds."""
     seen: set[int] = set()
     kinds = {"downloads": store.root / "downloads", "partial downloads": store.root / "partial"}
+    kinds["blobs of pulled images"] = store.root / "blobs"
     # Environments last: their files are wheels' and bytecode's.
     items = sorted(_children(store.root / "items"), key=lambda kind: kind.name in ("environment", "spare"))
     kinds |= {f"{path.name} trees": path for path in items}
@@ -163,13 +177,26 @@ def _remove_unneeded_items(store: Store, needed: set[tuple[Kind, str]], progress
 
 
 def _remove_unneeded_files(store: Store, needed: set[str]) -> None:
-    for name in ("downloads", "partial", "locations"):
+    images = _children(store.root / "items" / "pulled")  # those that are left
+    blobs = set().union(*(_blobs(image) for image in images))
+    kept = {"blobs": blobs, "pulled": set(), "origins": set()}
+    for name in ("downloads", "partial", "locations", *kept):
         for path in _children(store.root / name):
-            if path.name.partition(".")[0] not in needed:
-                path.unlink(missing_ok=True)
+            if path.name.partition(".")[0] not in kept.get(name, needed):
+                if name == "downloads":
+                    store.remove("download", path.name)
+                else:
+                    path.unlink(missing_ok=True)
     if (uv := store.root / "uv").is_dir():
         with store.scratch() as scratch:  # in two steps, so that a process killed half way leaves nothing
             uv.rename(scratch / "removed")
+
+
+def _blobs(image: Path) -> set[str]:
+    try:
+        return blobs_of(image)
+    except (HotdeskError, OSError):
+        return set()  # `verify` tells
 
 
 def _forget_users(store: Store) -> None:
@@ -211,21 +238,19 @@ def verify(store: Store, *, repair: bool = False, progress: Progress = SILENT) -
 
 
 def _remove_corrupt(store: Store, path: Path) -> bool:
-    if path.parent.name == "downloads":
-        path.unlink(missing_ok=True)
-        return True
-    return store.remove(path.parent.name, path.name)
+    kind = {"downloads": "download", "blobs": "blob"}.get(path.parent.name, path.parent.name)
+    return store.remove(kind, path.name)
 
 
 def _corrupt(store: Store, progress: Progress) -> Iterator[tuple[Path, str]]:
-    downloads = _children(store.root / "downloads")
+    files = [*_children(store.root / "downloads"), *_children(store.root / "blobs")]
     # What is made of something else comes after it.
     order = {"bytecode": 1, "environment": 2, "spare": 2, "image": 3}
     kinds = sorted(_children(store.root / "items"), key=lambda kind: order.get(kind.name, 0))
     items = [item for kind in kinds for item in _children(kind)]
     damaged: set[str] = set()
-    with progress.task("verifying", len(downloads) + len(items)) as task:
-        for path in downloads:
+    with progress.task("verifying", len(files) + len(items)) as task:
+        for path in files:
             with path.open("rb") as stream:
                 actual = hashlib.file_digest(stream, "sha256").hexdigest()
             if actual != path.name:
@@ -259,6 +284,10 @@ def _differences(store: Store, item: Path, damaged: set[str]) -> list[str]:
             from hotdesk.build.image import verify_image
 
             return verify_image(store, item)
+        case "pulled":
+            from hotdesk.oci.pulled import differences
+
+            return differences(store, item)
         case "environment" | "spare":
             from hotdesk.build.environment import verify_environment
 

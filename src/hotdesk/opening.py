@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -81,9 +80,9 @@ def open_project_desk(
     """The desk of `project`, built where it has to be, started, and answering."""
     locked = project.select(variant)
     _refuse_gpu(project.spec.variant(locked.variant))
-    _check_folder(project.folder, preparation)
+    check_folder(project.folder, preparation)
     desk = claim(name or project.spec.name, Owner(project.folder, locked.variant), fixed=name is not None)
-    _refuse_other_engine(desk, preparation)
+    refuse_other_engine(desk, preparation)
     if port is not None and condition(desk).state not in ("running", "starting"):
         require_free(port)
     keep = {
@@ -91,14 +90,15 @@ def open_project_desk(
         LOCK_NAME: project.lock_path.read_bytes(),
     }
     _record(Store(default_store_path()), project)
+    keys = Keys.of(locked)
     labels = {
         "variant": locked.variant,
         "port": str(port or project.spec.port),
-        "lock": hashlib.sha256(keep[LOCK_NAME]).hexdigest(),
-        **_labels_of(preparation.limits),
+        "packages": f"{keys.system} {keys.environment}",
+        **labels_of(preparation.limits),
     }
     opened = _open(desk, locked, preparation, labels=labels, keep=keep, port_fixed=port is not None)
-    if opened.already and opened.desk.labels.get("lock") != labels["lock"]:
+    if opened.already and opened.desk.labels.get("packages") != labels["packages"]:
         preparation.progress.note(
             f"`{desk.name}` still runs on the packages it was opened with; "
             f"`hotdesk stop {desk.name}` and `hotdesk up` take the new lock"
@@ -121,7 +121,7 @@ def reopen(desk: Desk, preparation: Preparation, *, port: int | None = None) -> 
     locked = _kept_lock(desk, kept[LOCK_NAME]).select(host_platform(), _kept_variant(desk))
     wanted = port or int(desk.labels.get("port") or parse_spec(decode_spec(kept[SPEC_NAME])).port)
     labels = {**desk.labels, "port": str(wanted)}
-    preparation = replace(preparation, engine=desk.engine, limits=_kept_limits(desk))
+    preparation = replace(preparation, engine=desk.engine, limits=kept_limits(desk))
     return _open(desk, locked, preparation, labels=labels, keep=kept, port_fixed=port is not None)
 
 
@@ -158,7 +158,7 @@ def _open(
             port_fixed=port_fixed,
             labels=labels,
             keep=keep,
-            hidden=_own_folders(),
+            hidden=own_folders(),
             limits=preparation.limits,
         )
 
@@ -200,7 +200,7 @@ def prepared_run(
     """
     locked = project.select(variant)
     _refuse_gpu(project.spec.variant(locked.variant))
-    _check_folder(project.folder, preparation)
+    check_folder(project.folder, preparation)
     store = Store(default_store_path(), preparation.progress.note)
     _record(store, project)
     with occupied(project.spec.name, Owner(project.folder, locked.variant)) as desk:
@@ -211,7 +211,7 @@ def prepared_run(
             hostname=desk.name,
             network=network,
             directory=_inside(project.folder, current),
-            hidden=_own_folders(),
+            hidden=own_folders(),
         )
         if preparation.engine != "sandbox":
             image = load_image(store, locked, preparation.engine, desk.name, preparation)
@@ -249,12 +249,12 @@ def _in_container(desk: Desk, request: Request, image: LoadedImage, limits: Limi
     return lambda: containers.run(ContainerRequest.of(request, image, name, limits), folder)
 
 
-def _labels_of(limits: Limits) -> dict[str, str]:
+def labels_of(limits: Limits) -> dict[str, str]:
     found = {"memory": limits.memory, "processors": limits.processors}
     return {name: str(value) for name, value in found.items() if value is not None}
 
 
-def _kept_limits(desk: Desk) -> Limits:
+def kept_limits(desk: Desk) -> Limits:
     try:
         memory, processors = desk.labels.get("memory"), desk.labels.get("processors")
         return Limits(int(memory) if memory else None, float(processors) if processors else None)
@@ -278,13 +278,13 @@ def _record(store: Store, project: Project) -> None:
         store.record_user(project.lock_path)
 
 
-def _own_folders() -> tuple[Path, ...]:
+def own_folders() -> tuple[Path, ...]:
     """What no project may bring into its desk: whoever writes there decides what all desks run."""
     return (default_store_path(), data_path())
 
 
-def _check_folder(folder: Path, preparation: Preparation) -> None:
-    sandbox.check_project(folder, _own_folders())
+def check_folder(folder: Path, preparation: Preparation) -> None:
+    sandbox.check_project(folder, own_folders())
     if folder.resolve() == Path.home().resolve():
         preparation.progress.note(
             "your whole home folder is the project: what runs in the desk can read and change all of it"
@@ -296,7 +296,7 @@ def _inside(folder: Path, current: Path) -> str:
     return str(Path(WORK, current.relative_to(folder))) if current.is_relative_to(folder) else WORK
 
 
-def _refuse_other_engine(desk: Desk, preparation: Preparation) -> None:
+def refuse_other_engine(desk: Desk, preparation: Preparation) -> None:
     """A desk that runs is taken as it is, unless the caller named an engine for it."""
     wanted = preparation.engine if preparation.engine_named else desk.engine
     if wanted != desk.engine and condition(desk).state in ("running", "starting"):

@@ -7,7 +7,7 @@ import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.images import note
+from tests.support.busybox import note
 
 from hotdesk.engines.loading import Form, archive, left_out, tag_of
 from hotdesk.oci.model import image_of

@@ -141,13 +141,14 @@ def test_a_command_uses_the_same_packages_and_home(opened: Hotdesk) -> None:
 
 def test_stopped_and_started_it_is_as_it_was(hotdesk: Hotdesk, either_engine: Engine) -> None:
     first = hotdesk.run("up", "--port", "18955", "--memory", "900M", "--cpus", "0.9")
-    following = hotdesk.start("logs", "--follow")
-    with pytest.raises(AssertionError, match="is running"):
-        hotdesk.run("rm")
+    with hotdesk.start("logs", "--follow") as following:
+        try:
+            assert "is running" in hotdesk.try_("rm").stderr
+            hotdesk.run("stop")
+            assert "received signal 15" in following.communicate(timeout=60)[0]
+        finally:
+            following.kill()
 
-    hotdesk.run("stop")
-
-    assert "received signal 15" in following.communicate(timeout=20)[0]
     assert [row["state"] for row in hotdesk.json("ls")] == ["stopped"]
     assert containers_of(either_engine, hotdesk) == []
     elsewhere = replace(hotdesk, environment={**either_engine.environment, "HOTDESK_ENGINE": "sandbox"})

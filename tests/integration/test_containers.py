@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.integration.container_engines import Containers, Engine
+from tests.support.busybox import busybox_image, note
 from tests.support.folders import open_folder
-from tests.support.images import note, small_image
 from tests.support.terminal import terminal
 from tests.support.waiting import eventually
 
@@ -29,7 +29,7 @@ def loaded(either_engine: Engine) -> LoadedImage:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in either_engine.environment.items():
             patch.setenv(name, value)
-        return load(either_engine.name, small_image(note("containers")), "localhost/hotdesk/test:run")
+        return load(either_engine.name, busybox_image(note("containers")), "localhost/hotdesk/test:run")
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_what_it_writes_belongs_to_the_caller(
     socket = Path(docker.environment["DOCKER_HOST"].removeprefix("unix://"))
     socket.chmod(0o666)
     socket.parent.chmod(0o711)
-    image = load("docker", small_image(note("containers")), "localhost/hotdesk/test:run")
+    image = load("docker", busybox_image(note("containers")), "localhost/hotdesk/test:run")
     with open_folder() as folder:
         theirs = Containers(docker, image, folder)
         for name in ("home", "project", "inside"):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.support.images import note, small_image
+from tests.support.busybox import busybox_image, note
 
 from hotdesk.engines.loading import find_image, load
 from hotdesk.errors import EngineError
@@ -39,7 +39,7 @@ def with_layers(image: Image, layers: list[Layer]) -> Image:
 
 
 def test_an_image_arrives_under_its_own_id_and_is_not_sent_again(engine: Engine) -> None:
-    image = small_image(note(f"first in {engine.name}"))
+    image = busybox_image(note(f"first in {engine.name}"))
 
     loaded = load(engine.name, image, TAG)
     begin = time.monotonic()
@@ -53,9 +53,9 @@ def test_an_image_arrives_under_its_own_id_and_is_not_sent_again(engine: Engine)
 
 
 def test_only_what_the_engine_lacks_is_sent(engine: Engine) -> None:
-    lower = small_image(note("lower"))
+    lower = busybox_image(note("lower"))
     load(engine.name, lower, TAG)
-    upper = small_image(note("lower"), note("upper"))
+    upper = busybox_image(note("lower"), note("upper"))
 
     sent = with_layers(upper, [*map(unreadable, upper.layers[:-1]), upper.layers[-1]])
 
@@ -65,8 +65,8 @@ def test_only_what_the_engine_lacks_is_sent(engine: Engine) -> None:
 
 
 def test_a_layer_further_up_is_sent_again_only_where_the_engine_needs_it(engine: Engine) -> None:
-    load(engine.name, small_image(note("one"), note("shared")), TAG)
-    other = small_image(note("two"), note("shared"))
+    load(engine.name, busybox_image(note("one"), note("shared")), TAG)
+    other = busybox_image(note("two"), note("shared"))
     layers = [unreadable(other.layers[0]), other.layers[1], other.layers[2]]
     if engine.name == "podman":
         layers[2] = unreadable(layers[2])
@@ -77,9 +77,9 @@ def test_a_layer_further_up_is_sent_again_only_where_the_engine_needs_it(engine:
 
 def test_what_is_removed_meanwhile_is_sent_after_all(engine: Engine) -> None:
     """The engine says that it has a layer, and loses it before it needs it."""
-    lower = small_image(note("removed meanwhile"))
+    lower = busybox_image(note("removed meanwhile"))
     load(engine.name, lower, TAG)
-    upper = small_image(note("removed meanwhile"), note("on top"))
+    upper = busybox_image(note("removed meanwhile"), note("on top"))
     times = 0
 
     def remove_and_read() -> Iterator[bytes]:

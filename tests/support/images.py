@@ -1,73 +1,60 @@
-"""Small images that are whole: one program with many names, and what a desk's image has besides."""
+"""Small images, made of layers as hotdesk writes them."""
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import random
+from functools import partial
+from typing import TYPE_CHECKING
 
-from tests.support.host import lacking
-
-from hotdesk.layers.entries import Directory, File, Link
-from hotdesk.oci.layer import Member, blob_chunks, in_order, measure, roots, tar_chunks
+from hotdesk.layers.entries import File
+from hotdesk.oci.layer import blob_chunks, in_order, measure, roots, tar_chunks
 from hotdesk.oci.model import LAYER, Blob, Descriptor, Image, Layer, image_of
-from hotdesk.project import host_platform
+from hotdesk.oci.pulled import bare, keep
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
-    from hotdesk.layers.entries import Entry
-
-_NAMES = (
-    "cat chown df echo env false grep head hostname id kill ls mkdir mount nc nproc ps readlink seq sh sleep "
-)
-_NAMES += "stat stty test touch true ulimit wc wget whoami"
-_FOLDERS = ("dev", "home/desk/work", "opt/desk/bin", "proc", "run", "sys", "tmp", "var/tmp")
-PASSWD = "root:x:0:0:root:/root:/bin/sh\ndesk:x:1000:1000::/home/desk:/bin/sh\n"
-GROUP = "root:x:0:\ndesk:x:1000:\n"
-SETTINGS = {"User": "1000:1000", "Env": ["PATH=/bin"], "WorkingDir": "/home/desk/work"}
+    from hotdesk.store import Store
 
 
-def layer_of(entries: list[Entry], history: str = "a test") -> Layer:
-    members = in_order(roots(entries))
-    return layer_of_members(members, history)
+def layer(path: str, content: bytes) -> Layer:
+    """A layer with one file."""
+    file = File(path, len(content), partial(_pieces, content))
+    members = in_order(roots([file]))
+    found = measure(members)
+    blob = Blob(Descriptor(LAYER, f"sha256:{found.digest}", found.size), partial(blob_chunks, members))
+    return Layer(blob, f"sha256:{found.diff_id}", found.tar_size, partial(tar_chunks, members), path)
 
 
-def layer_of_members(members: list[Member], history: str = "a test") -> Layer:
-    measured = measure(members)
-    blob = Descriptor(LAYER, f"sha256:{measured.digest}", measured.size)
-    return Layer(
-        blob=Blob(blob, lambda: blob_chunks(members)),
-        diff_id=f"sha256:{measured.diff_id}",
-        tar_size=measured.tar_size,
-        tar_chunks=lambda: tar_chunks(members),
-        history=history,
-    )
+def _pieces(content: bytes) -> Iterator[bytes]:
+    for start in range(0, len(content), 1 << 18):
+        yield content[start : start + (1 << 18)]
 
 
-def file_of(path: str, content: bytes, *, executable: bool = False) -> File:
-    return File(path, len(content), lambda: iter((content,)), executable=executable)
+def noise(size: int, seed: int = 0) -> bytes:
+    """Bytes that do not compress."""
+    return random.Random(seed).randbytes(size)
 
 
-def note(text: str) -> Layer:
-    """A layer with one small file, which its text names."""
-    return layer_of([file_of(f"note/{text}", text.encode())], text)
+def image(*layers: Layer, platform: str = "linux/amd64") -> Image:
+    return image_of(platform, {"Cmd": ["sh"]}, layers)
 
 
-def small_image(*further: Layer, settings: Mapping[str, Any] = SETTINGS) -> Image:
-    """BusyBox with `further` layers on top."""
-    return image_of(host_platform(), settings, [_busybox(), *further])
+def small_image(seed: int = 0, platform: str = "linux/amd64", size: int = 300_000) -> Image:
+    """Three layers, the first the same for every seed."""
+    layers = [
+        layer("usr/share/base", noise(size)),
+        layer("usr/share/mine", noise(size // 2, seed + 1)),
+        layer("usr/share/note", f"{seed} {platform}\n".encode() * 100),
+    ]
+    return image(*layers, platform=platform)
 
 
-def _busybox() -> Layer:
-    program = shutil.which("busybox")
-    if not program:
-        lacking("this host has no busybox")
-    content = Path(program).read_bytes()
-    if b"/lib64/ld-linux" in content[:4096] or b"/lib/ld-linux" in content[:4096]:
-        lacking("this host's busybox needs libraries: install busybox-static")
-    entries: list[Entry] = [file_of("bin/busybox", content, executable=True)]
-    entries += [Link(f"bin/{name}", "busybox") for name in _NAMES.split()]
-    entries += [Directory(folder) for folder in _FOLDERS]
-    entries += [file_of("etc/passwd", PASSWD.encode()), file_of("etc/group", GROUP.encode())]
-    return layer_of(entries, "busybox")
+def put_in_store(store: Store, image: Image) -> str:
+    """As if it had been pulled; the digest of its manifest."""
+    for layer in image.layers:
+        place = store.place("blob", bare(layer.blob.descriptor.digest))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(b"".join(layer.blob.chunks()))
+    sizes = [layer.tar_size for layer in image.layers]
+    return keep(store, b"".join(image.manifest.chunks()), image.config, sizes)
