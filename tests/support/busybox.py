@@ -11,7 +11,7 @@ from tests.support.host import lacking
 from tests.support.images import layer
 
 from hotdesk.layers.entries import Directory, File, Link
-from hotdesk.oci.layer import blob_chunks, in_order, measure, roots, tar_chunks
+from hotdesk.oci.layer import Member, blob_chunks, in_order, measure, roots, tar_chunks
 from hotdesk.oci.model import LAYER, Blob, Descriptor, Image, Layer, image_of
 from hotdesk.project import host_platform
 
@@ -40,6 +40,11 @@ def busybox_image(*further: Layer, settings: Mapping[str, Any] = SETTINGS) -> Im
     return image_of(host_platform(), settings, [_busybox(), *further])
 
 
+def a_shadow_file() -> Layer:
+    """A layer with a file of another group, as every Debian system has some."""
+    return _layer([Member(_file("etc/shadow", b""), 0o640, gid=42)], "shadow")
+
+
 def _busybox() -> Layer:
     program = shutil.which("busybox")
     if not program:
@@ -51,10 +56,14 @@ def _busybox() -> Layer:
     entries += [Link(f"bin/{name}", "busybox") for name in _NAMES.split()]
     entries += [Directory(folder) for folder in _FOLDERS]
     entries += [_file("etc/passwd", PASSWD.encode()), _file("etc/group", GROUP.encode())]
-    members = in_order(roots(entries))
+    return _layer(roots(entries), "busybox")
+
+
+def _layer(entries: list[Member], history: str) -> Layer:
+    members = in_order(entries)
     found = measure(members)
     blob = Blob(Descriptor(LAYER, f"sha256:{found.digest}", found.size), partial(blob_chunks, members))
-    return Layer(blob, f"sha256:{found.diff_id}", found.tar_size, partial(tar_chunks, members), "busybox")
+    return Layer(blob, f"sha256:{found.diff_id}", found.tar_size, partial(tar_chunks, members), history)
 
 
 def _file(path: str, content: bytes) -> File:
