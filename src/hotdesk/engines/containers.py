@@ -10,7 +10,7 @@ import math
 import os
 import signal
 import sys
-from contextlib import suppress
+import time
 from typing import TYPE_CHECKING
 
 from hotdesk.engines.client import ENGINES, Client
@@ -31,7 +31,8 @@ _IN_BACKGROUND = ("--detach",)
 _IN_FOREGROUND = ("--rm", "--interactive", "--log-driver", "none")
 _ACCOUNTS = ("/etc/passwd", "/etc/group")
 _KNOWN_USERS = {(0, 0), (USER_ID, USER_ID)}
-_DIES_WITHIN_PARENT = 1  # PR_SET_PDEATHSIG
+_STARTS_WITHIN = 10.0  # seconds
+_DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
 
 def run(request: ContainerRequest, folder: Path) -> int:
@@ -41,7 +42,7 @@ def run(request: ContainerRequest, folder: Path) -> int:
     """
     client = Client.of(request.image.engine)
     how = [*_IN_FOREGROUND, *(["--tty"] if _on_a_terminal() else [])]
-    code = _run(client.command(_prepared(client, request, folder, how)), client.environment)
+    code = _run(client, request.name, _prepared(client, request, folder, how))
     if code < 0:  # the engine's program was killed, and could not end what it started
         client.try_("rm", "--force", request.name)
         return 128 - code
@@ -237,31 +238,39 @@ def _on_a_terminal() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
-def _run(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    """The exit code of the engine's program, negative for a signal; it passes signals and the terminal on."""
+def _run(client: Client, name: str, arguments: Sequence[str]) -> int:
+    """The exit code of the engine's program, negative for a signal; it has the terminal."""
     import subprocess
 
+    command = client.command(arguments)
     if sys.platform != "linux":
-        return subprocess.call(command, env=environment)
+        return subprocess.call(command, env=client.environment)
     from hotdesk.engines.waiting import FORWARDED, wait_and_pass_on
 
     received = [number for number in FORWARDED if signal.getsignal(number) != signal.SIG_IGN]
     previous = signal.pthread_sigmask(signal.SIG_BLOCK, {*received, signal.SIGCHLD})
     try:
-        child = subprocess.Popen(command, env=environment, preexec_fn=_end_with_parent)  # noqa: PLW1509  # no thread
-
-        def send(number: signal.Signals) -> None:
-            with suppress(ProcessLookupError):
-                os.kill(child.pid, number)
-
-        return wait_and_pass_on(child.pid, received, send)
+        child = subprocess.Popen(command, env=client.environment, preexec_fn=_end_with_parent)  # noqa: PLW1509  # no thread
+        return wait_and_pass_on(child.pid, received, lambda number: _send(client, name, child.pid, number))
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+
+
+def _send(client: Client, name: str, program: int, number: signal.Signals) -> None:
+    """Pass the signal on to the container; waits for one that is about to start.
+
+    Not through the program: Podman's ends with a signal that comes just after the container's start.
+    """
+    give_up = time.monotonic() + _STARTS_WITHIN
+    while client.try_("kill", "--signal", number.name, name).returncode and time.monotonic() < give_up:
+        if os.waitid(os.P_PID, program, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            return
+        time.sleep(0.05)
 
 
 def _end_with_parent() -> None:
     """In the child: the engine's program hears of our end, whatever ends us, and tells the container."""
     import ctypes
 
-    ctypes.CDLL(None).prctl(_DIES_WITHIN_PARENT, int(signal.SIGTERM))
+    ctypes.CDLL(None).prctl(_DIES_WITH_PARENT, int(signal.SIGTERM))
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
