@@ -280,7 +280,7 @@ def test_after_a_kill_the_next_try_works(
 ) -> None:
     chance = random.Random(4)
     there, got = past(proxy, registry, reference), Store(tmp_path / "got")
-    for seed in range(6):
+    for seed in range(4):
         pushed = small_image(seed, size=3_000_000)
         if what == "pull":
             push(store, [pushed], there)
@@ -346,7 +346,7 @@ from hotdesk.oci.registry.push import push
 from hotdesk.oci.registry.reference import parse_reference
 from hotdesk.store import Store
 
-COUNT = 50
+COUNT = 30
 PIECE = noise(1 << 20)
 
 
@@ -383,7 +383,7 @@ def test_memory_does_not_grow_with_the_layers(
 
     size, before, between, after = (int(word) for word in done.stdout.split())
 
-    assert size > 200_000_000
+    assert size > 120_000_000
     assert between - before < 60_000  # KiB; four blobs at once
     assert after - before < 80_000
     assert after < 200_000
