@@ -124,12 +124,12 @@ def open_image_desk(
     check_folder(folder, preparation)
     if preparation.engine == "sandbox":
         sandbox.require_sandbox()  # rather now than after the download
+    store = Store(default_store_path(), preparation.progress.note)
+    image, found = read_image(source, store, preparation)
     desk = claim(name or source.name, Owner(folder, str(source)), fixed=name is not None)
     refuse_other_engine(desk, preparation)
     if port is not None and condition(desk).state not in ("running", "starting"):
         require_free(port)
-    store = Store(default_store_path(), preparation.progress.note)
-    image, found = read_image(source, store, preparation)
     labels = {
         "variant": str(source),
         "port": str(port or PORT),
