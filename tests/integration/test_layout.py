@@ -144,9 +144,10 @@ def test_docker_loads_the_archive(files: Files, tmp_path: Path) -> None:
 
         (loaded,) = json.loads(output("docker", "inspect", NAME, environment=environment))
         said = output(
-            "docker", "run", "--rm", "--network=none", NAME, "python", "-c", "import numpy; print(numpy.sum([1, 2]))",
+            *("docker", "run", "--rm", "--network=none", NAME),
+            *("python", "-c", "import numpy; print(numpy.sum([1, 2]))"),
             environment=environment,
-        )  # fmt: skip
+        )
     assert loaded["Id"] == files.image.id
     assert loaded["RootFS"]["Layers"] == [layer.diff_id for layer in files.image.layers]
     assert said == "3\n"
