@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 NAME = "desk:latest"
+SUM = ("python", "-c", "import numpy; print(numpy.sum([1, 2]))")
 _WRITE = """
 import sys
 from pathlib import Path
@@ -143,10 +144,7 @@ def test_docker_loads_the_archive(files: Files, tmp_path: Path) -> None:
         output("docker", "load", "--quiet", "--input", str(files.archive), environment=environment)
 
         (loaded,) = json.loads(output("docker", "inspect", NAME, environment=environment))
-        said = output(
-            "docker", "run", "--rm", "--network=none", NAME, "python", "-c", "import numpy; print(numpy.sum([1, 2]))",
-            environment=environment,
-        )  # fmt: skip
+        said = output("docker", "run", "--rm", "--network=none", NAME, *SUM, environment=environment)
     assert loaded["Id"] == files.image.id
     assert loaded["RootFS"]["Layers"] == [layer.diff_id for layer in files.image.layers]
     assert said == "3\n"
