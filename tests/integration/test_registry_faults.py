@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from tests.support import faulty_proxy as harms
 from tests.support.faulty_proxy import FaultyProxy, Harm, faulty_proxy
 from tests.support.images import image, layer, noise, small_image
 from tests.support.registry import DockerRegistry, docker_registry
+from tests.support.waiting import eventually
 
 from hotdesk.errors import RegistryError
 from hotdesk.indexes.http import PROXY_VARIABLES, Retry
@@ -259,6 +261,7 @@ def begin(what: str, store: Store, reference: Reference, seed: int) -> subproces
         [sys.executable, "-c", _WORK, what, str(store.root), str(reference), str(seed)],
         cwd=root,
         stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         text=True,
     )
     assert process.stdout
@@ -287,6 +290,42 @@ def test_after_a_kill_the_next_try_works(
         assert_sound(got)
     push(store, [pushed], there)
     assert_same(pulled_image(got, pull(got, there, AMD).digest), pushed)
+
+
+def test_two_pulls_into_one_store_share_what_arrives(
+    store: Store, tmp_path: Path, registry: DockerRegistry, proxy: FaultyProxy, reference: Reference
+) -> None:
+    pushed, got = small_image(20, size=3_000_000), Store(tmp_path / "got")
+    push(store, [pushed], past(proxy, registry, reference))
+
+    with begin("pull", got, reference, 20) as one, begin("pull", got, reference, 20) as two:
+        assert (one.wait(60), two.wait(60)) == (0, 0)
+
+    assert proxy.count("GET .*/blobs/") == 3 + 2  # the layers once, the configuration twice
+    assert_same(pulled_image(got, pull(got, past(proxy, registry, reference), AMD).digest), pushed)
+
+
+def test_two_pushes_of_one_image_do_not_harm_each_other(
+    store: Store, other: Store, registry: DockerRegistry, proxy: FaultyProxy, reference: Reference
+) -> None:
+    with begin("push", store, reference, 21) as one, begin("push", other, reference, 21) as two:
+        assert (one.wait(60), two.wait(60)) == (0, 0)
+
+    got = pulled_image(other, pull(other, past(proxy, registry, reference), AMD).digest)
+    assert_same(got, small_image(21, size=3_000_000))
+
+
+def test_an_interrupted_push_ends_at_once(
+    store: Store, registry: DockerRegistry, proxy: FaultyProxy, reference: Reference
+) -> None:
+    proxy.harm("^(HEAD|PUT)", harms.delays(20), 100)
+    with begin("push", store, reference, 22) as process:
+        eventually(lambda: proxy.count("^HEAD") > 0)
+        begun = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        process.wait(10)
+
+    assert time.monotonic() - begun < 5
 
 
 # Memory

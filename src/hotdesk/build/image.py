@@ -32,9 +32,10 @@ from hotdesk.oci.model import LAYER, Blob, Descriptor, Image, Layer, image_of
 from hotdesk.progress import SILENT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from hotdesk.layers.entries import Written
     from hotdesk.lock import DebianPackage, LockedVariant, PythonPackage
     from hotdesk.oci.layer import Member
     from hotdesk.progress import Progress
@@ -172,7 +173,7 @@ def _left_out(store: Store, locked: LockedVariant, keys: Keys) -> dict[str, tupl
     wheels = [store.item("wheel", key) for key in keys.wheels]
     contents = {wheel: read_contents(wheel).entries for wheel in wheels}
     owners = {path: wheel.name for path, wheel in shared_paths(contents, locked.python).items()}
-    files = {wheel: _files(wheel) for wheel in wheels}
+    files = {wheel: _paths(entries) for wheel, entries in contents.items()}
     last = {
         (package.layer, path): wheel
         for package, wheel in zip(locked.pypi, wheels, strict=True)
@@ -184,12 +185,12 @@ def _left_out(store: Store, locked: LockedVariant, keys: Keys) -> dict[str, tupl
     left_out = {}
     for package, wheel, item, compiled in zip(locked.pypi, wheels, bytecode, kept, strict=True):
         gone = {path for path in files[wheel] if last.get((package.layer, path), wheel) != wheel}
-        left_out[wheel.name] = gone | (files[wheel] & ours), _files(item) - compiled
+        left_out[wheel.name] = gone | (files[wheel] & ours), _paths(read_contents(item).entries) - compiled
     return left_out
 
 
-def _files(item: Path) -> set[str]:
-    return {written.path for written in read_contents(item).entries if written.content != "directory"}
+def _paths(entries: Iterable[Written]) -> set[str]:
+    return {written.path for written in entries if written.content != "directory"}
 
 
 def _wheel_file(store: Store, package: PythonPackage, keys: Keys) -> Path:

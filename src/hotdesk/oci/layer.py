@@ -129,13 +129,14 @@ def measure(members: Sequence[Member]) -> Measured:
         if not isinstance(piece, File):
             archive.add(piece)
             plain.headers(piece)
-            continue
-        if piece.deflated:
+        elif piece.deflated:
             blob.add_each(plain.flush())
-            blob.add_each(gzip.spliced(piece.deflated, piece.size))
-        for chunk in piece.chunks():
-            archive.add(chunk)
-            if not piece.deflated:
+            blob.add(gzip.HEADER)
+            for chunk in piece.deflated.inflated(blob.adding(piece.deflated.chunks())):
+                archive.add(chunk)
+            blob.add(gzip.trailer(piece.deflated.crc32, piece.size))
+        else:
+            for chunk in archive.adding(piece.chunks()):
                 blob.add_each(plain.content(chunk))
     blob.add_each(plain.flush())
     return Measured(blob.hexdigest(), blob.size, archive.hexdigest(), archive.size, marks(members))
@@ -226,6 +227,12 @@ class _Sum:
     def add_each(self, chunks: Iterable[bytes]) -> None:
         for chunk in chunks:
             self.add(chunk)
+
+    def adding(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """The same chunks, each added when it is taken."""
+        for chunk in chunks:
+            self.add(chunk)
+            yield chunk
 
     def hexdigest(self) -> str:
         return self._sha256.hexdigest()

@@ -87,5 +87,6 @@ def _block(
         name, *(b"%07o\0" % number for number in owner), b"%011o\0" % size, b"%011o\0" % MTIME,
         _BLANK_CHECKSUM, flag, link, b"ustar\0", b"00", b"", b"", b"0000000\0", b"0000000\0", prefix,
     ]  # fmt: skip
-    fields[6] = b"%06o\0 " % sum(_HEADER.pack(*fields))
+    # What fills up the fields is zero: without it there is a third to add up.
+    fields[6] = b"%06o\0 " % sum(b"".join(fields))
     return _HEADER.pack(*fields)

@@ -55,6 +55,8 @@ def _explain(session: Session, what: str, error: BaseException) -> RegistryError
         )
     elif isinstance(error, httpx2.ProxyError):
         hint = found.hint
+    elif isinstance(error, (httpx2.ReadTimeout, httpx2.WriteTimeout)):
+        return RegistryError(what, why=f"{registry} stopped answering", hint=hint)
     return RegistryError(what, why=found.why, hint=hint)
 
 

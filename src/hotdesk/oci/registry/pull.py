@@ -52,7 +52,7 @@ def pull(
     patience: Patience = PATIENT,
 ) -> Pulled:
     """Bring the image for `platform` into the store; `oci.pulled.pulled_image` reads it there."""
-    session = Session(reference, "pull", patience=patience)
+    session = Session(reference, "pull", patience=patience, note=progress.note)
     with store.in_use(), explained(session, f"`{reference}` cannot be pulled"), session:
         found = _find(session, platform)
         manifest = found.document

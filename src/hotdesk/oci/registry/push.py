@@ -63,7 +63,7 @@ def push(
     layers = _unique(layer.blob for image in images for layer in image.layers)
     origins = {blob.descriptor.digest: mountable(store, blob.descriptor.digest, reference) for blob in layers}
     others = sorted({origin for origin in origins.values() if origin})
-    session = Session(reference, "pull,push", others=others, patience=patience)
+    session = Session(reference, "pull,push", others=others, patience=patience, note=progress.note)
     with explained(session, f"`{reference}` cannot be pushed"), session:
         sending = _Sending(store, session, origins, progress)
         sending.send(layers)
