@@ -21,7 +21,7 @@ from tests.oci.images import image as image_of_layers
 from tests.oci.images import tree
 from tests.support.commandline import Hotdesk
 from tests.support.engines import docker_daemon, podman_storage
-from tests.support.registry import require
+from tests.support.registry import docker_registry, require
 
 from hotdesk.build.image import build_image
 from hotdesk.build.image_root import open_image_root
@@ -195,6 +195,27 @@ def test_a_desk_opens_from_a_file_with_no_spec_at_hand(files: Files, tmp_path: P
         desk.run("rm", "--force", "desk")
         desk.run("cache", "gc")
         assert list((tmp_path / "store/items/unpacked").iterdir()) == []
+    finally:
+        desk.try_("stop", "--all")
+
+
+def test_a_desk_opens_from_a_registry(files: Files, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "registry").mkdir()
+    desk = Hotdesk(tmp_path / "folder", tmp_path / "store", tmp_path / "data")
+    with docker_registry(tmp_path / "registry") as registry:
+        reference = f"{registry.host}/course/term1:1"
+        files.project.run("push", reference)
+        try:
+            opened = desk.json("up", reference)
+            assert (opened["name"], opened["variant"]) == ("term1", reference)
+            assert answers(opened["url"])
+            assert desk.json("image", reference, "--offline")["id"] == files.image.id
+        finally:
+            desk.try_("stop", "--all")
+    try:
+        assert answers(desk.json("start", "term1", "--offline")["url"])
+        assert desk.json("up", reference, "--offline")["already"]
     finally:
         desk.try_("stop", "--all")
 

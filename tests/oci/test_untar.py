@@ -5,7 +5,7 @@ import io
 import tarfile
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.oci.images import archive, info, tree
 
@@ -174,6 +174,7 @@ def pax(content: bytes, flag: bytes = b"x") -> bytes:
     return head + content + bytes(-len(content) % 512) + tree({"a": b""})
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=3000))
 def test_any_bytes_are_read_or_refused(content: bytes) -> None:
     with contextlib.suppress(UnsafeArchiveError):
@@ -186,6 +187,7 @@ _NAMES = st.sampled_from(
 _KINDS = st.sampled_from([b"0", b"1", b"2", b"3", b"5", b"7", b"S"])
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.tuples(_NAMES, _KINDS, _NAMES, st.binary(max_size=600)), max_size=6), st.booleans(), st.data()
 )
