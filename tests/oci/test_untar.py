@@ -169,6 +169,13 @@ def test_pax_headers_that_tools_read_differently_are_refused() -> None:
     assert reason(patched(pax(b""), 124, b"77777777777\0")) == "a header is too large"
 
 
+def test_headers_without_end_are_refused() -> None:
+    one = pax(b"20 comment=nothing.\n")[:1024]
+
+    assert [member.path for member, _ in read(one * 7 + tree({"a": b""}))] == ["a"]
+    assert reason(one * 8 + tree({"a": b""})) == "a member has too many headers"
+
+
 def pax(content: bytes, flag: bytes = b"x") -> bytes:
     head = patched(header("file", "h", mode=0o644, size=len(content)), 156, flag)
     return head + content + bytes(-len(content) % 512) + tree({"a": b""})
