@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -91,14 +90,15 @@ def open_project_desk(
         LOCK_NAME: project.lock_path.read_bytes(),
     }
     _record(Store(default_store_path()), project)
+    keys = Keys.of(locked)
     labels = {
         "variant": locked.variant,
         "port": str(port or project.spec.port),
-        "lock": hashlib.sha256(keep[LOCK_NAME]).hexdigest(),
+        "packages": f"{keys.system} {keys.environment}",
         **labels_of(preparation.limits),
     }
     opened = _open(desk, locked, preparation, labels=labels, keep=keep, port_fixed=port is not None)
-    if opened.already and opened.desk.labels.get("lock") != labels["lock"]:
+    if opened.already and opened.desk.labels.get("packages") != labels["packages"]:
         preparation.progress.note(
             f"`{desk.name}` still runs on the packages it was opened with; "
             f"`hotdesk stop {desk.name}` and `hotdesk up` take the new lock"

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from hotdesk.layers.entries import Entry, Written
 
+WRITER = 1
 _PIECE = 1 << 20
 
 
@@ -34,11 +35,13 @@ _PIECE = 1 << 20
 class WheelPart:
     """A wheel with its bytecode, each without the paths that it leaves to others.
 
-    `file` and `bytecode` are a file and an item, relative to the store; `name` is the wheel's file name.
+    `file` and `bytecode` are a file and an item, relative to the store; `name` is the wheel's file name and
+    `sha256` its hash.
     """
 
     file: str
     name: str
+    sha256: str
     bytecode: str
     without: tuple[str, ...] = ()
     bytecode_without: tuple[str, ...] = ()
@@ -46,11 +49,15 @@ class WheelPart:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A layer: the base system that is the item `system`, or these wheels, or else the empty environment."""
+    """A layer: the base system that is the item `system`, or these wheels, or else the empty environment.
+
+    `writer` is the number of the way in which layers are written; another way needs another number.
+    """
 
     python: str
     system: str = ""
     wheels: tuple[WheelPart, ...] = ()
+    writer: int = WRITER
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -58,7 +65,7 @@ class Recipe:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Recipe:
         parts = ({name: _frozen(value) for name, value in part.items()} for part in data["wheels"])
-        return cls(data["python"], data["system"], tuple(WheelPart(**part) for part in parts))
+        return cls(**{**data, "wheels": tuple(WheelPart(**part) for part in parts)})
 
     def members(self, store: Path) -> list[Member]:
         """All that is in the layer, in order; `store` is the root of the store that has its parts."""
@@ -87,12 +94,13 @@ def _below_prefix(entry: Entry) -> Entry:
 
 def _wheel(store: Path, part: WheelPart, python: str) -> Iterator[Entry]:
     # Its tree is in the store: every file was compared with RECORD when that was made of these very bytes.
+    without = frozenset(part.without)
     for entry in wheel_entries(store / part.file, python, part.name, checked=True):
-        if entry.path not in part.without:
+        if entry.path not in without:
             yield entry
-    item = store / part.bytecode
+    item, without = store / part.bytecode, frozenset(part.bytecode_without)
     for written in read_contents(item).entries:
-        if written.path not in part.bytecode_without:
+        if written.content != "directory" and written.path not in without:
             yield _on_disk(item / TREE, written)
 
 

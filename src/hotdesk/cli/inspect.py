@@ -157,7 +157,7 @@ def _subject(
         return
     project = open_project(what, Path.cwd())
     locked = project.select(variant)
-    with store.using(Keys.of(locked).items()):
+    with store.using(Keys.of(locked).parts()):
         image = build_project_image(project, preparation, variant=variant)
         yield _Subject(f"{project.spec.name} ({locked.variant})", image, True, locked), store
 

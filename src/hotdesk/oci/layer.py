@@ -77,7 +77,7 @@ def in_order(members: Iterable[Member]) -> list[Member]:
         before = found.get(path)
         if before and not (isinstance(before.entry, Directory) and isinstance(member.entry, Directory)):
             raise _refused(path, "it comes twice")
-        if path.rpartition("/")[2].startswith(_WHITEOUT):
+        if f"/{path}".find(f"/{_WHITEOUT}") >= 0:
             raise _refused(path, "engines take such a name as a word to remove a file of another layer")
         found[path] = member
     for path in list(found):
@@ -112,7 +112,7 @@ def blob_chunks(members: Iterable[Member]) -> Iterator[bytes]:
     plain = _Plain()
     for piece in _pieces(members):
         if not isinstance(piece, File):
-            plain.headers(piece)
+            yield from plain.headers(piece)
         elif piece.deflated:
             yield from plain.flush()
             yield from gzip.spliced(piece.deflated, piece.size)
@@ -128,7 +128,7 @@ def measure(members: Sequence[Member]) -> Measured:
     for piece in _pieces(members):
         if not isinstance(piece, File):
             archive.add(piece)
-            plain.headers(piece)
+            blob.add_each(plain.headers(piece))
         elif piece.deflated:
             blob.add_each(plain.flush())
             blob.add(gzip.HEADER)
@@ -198,21 +198,28 @@ class _Plain:
         self._waiting = bytearray()
         self._compress = False
 
-    def headers(self, data: bytes) -> None:
+    def headers(self, data: bytes) -> Iterator[bytes]:
         self._waiting += data
+        return self._full_pieces()
 
     def content(self, data: bytes) -> Iterator[bytes]:
         self._compress = True
         self._waiting += data
+        return self._full_pieces()
+
+    def _full_pieces(self) -> Iterator[bytes]:
         while len(self._waiting) >= gzip.PIECE:
-            yield gzip.packed(bytes(self._waiting[: gzip.PIECE]))
+            yield self._member(bytes(self._waiting[: gzip.PIECE]))
             del self._waiting[: gzip.PIECE]
 
+    def _member(self, data: bytes) -> bytes:
+        return gzip.packed(data) if self._compress else gzip.stored(data)
+
     def flush(self) -> Iterator[bytes]:
-        waiting, self._waiting = bytes(self._waiting), bytearray()
-        compress, self._compress = self._compress, False
-        if waiting:
-            yield gzip.packed(waiting) if compress else gzip.stored(waiting)
+        if self._waiting:
+            yield self._member(bytes(self._waiting))
+        self._waiting.clear()
+        self._compress = False
 
 
 class _Sum:
