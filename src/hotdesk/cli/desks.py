@@ -59,7 +59,7 @@ def up_command(
 ) -> None:
     """Open a desk in Jupyter on this folder and print its URL; a desk that is open prints it again.
 
-    An IMAGE is a reference such as registry.example/desk:1, or a file or folder that `hotdesk build -o`
+    An IMAGE is a reference such as registry.example/desk:1, or a file or folder that `hotdesk build`
     wrote; it needs no spec.
     """
     open_it = _opener(what, variant, name=name, port=port)

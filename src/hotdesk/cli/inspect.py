@@ -61,7 +61,7 @@ def image_command(
     """Show an image's layers: their size, the packages in each, and which other image has them too.
 
     Without an IMAGE it is this project's. An IMAGE is a reference such as registry.example/desk:1, or a file
-    or folder that `hotdesk build -o` wrote.
+    or folder that `hotdesk build` wrote.
     """
     from hotdesk.oci.inventory import own_inventory, take_inventory
     from hotdesk.opening import Preparation
