@@ -9,7 +9,6 @@ from hotdesk.build.image import build_image, locked_image
 from hotdesk.keys import Keys
 from hotdesk.lock import read_lock, write_lock
 from hotdesk.lock_images import with_image
-from hotdesk.oci.registry.push import push
 from hotdesk.store import Store, default_store_path
 
 if TYPE_CHECKING:
@@ -52,6 +51,8 @@ def push_project_image(
     join: bool = False,
 ) -> tuple[Image, Pushed]:
     """Build the image and bring it to the registry; what it is made of stays in the store meanwhile."""
+    from hotdesk.oci.registry.push import push  # 20 ms, and `hotdesk build` pushes nothing
+
     store = Store(default_store_path(), preparation.progress.note)
     with store.using(Keys.of(project.select(variant, platform)).items()):
         image = build_project_image(project, preparation, variant=variant, platform=platform)

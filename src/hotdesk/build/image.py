@@ -16,14 +16,9 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from hotdesk.build.assembly import Assembly
-from hotdesk.build.bytecode import Interpreter, compile_wheels
-from hotdesk.build.environment import shared_paths, winning
-from hotdesk.build.processes import Unpackers
 from hotdesk.build.recipe import Recipe, WheelPart
 from hotdesk.engines.request import HOME, PREFIX, USER, USER_ID, WORK
 from hotdesk.errors import ImageError
-from hotdesk.fetch import Fetcher
 from hotdesk.keys import Keys, interpreter_hashes
 from hotdesk.layers.contents import CONTENTS, TREE, read_contents
 from hotdesk.lock_images import LockedImage, LockedLayer
@@ -35,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from hotdesk.fetch import Fetcher
     from hotdesk.layers.entries import Written
     from hotdesk.lock import DebianPackage, LockedVariant, PythonPackage
     from hotdesk.oci.layer import Member
@@ -64,6 +60,10 @@ def build_image(
     keys = Keys.of(locked)
 
     def fill(item: Path) -> None:
+        from hotdesk.fetch import (
+            Fetcher,  # this and the like below: 60 ms that an image at hand does not need
+        )
+
         with Fetcher(store, offline=offline, snapshot=locked.snapshot, progress=progress) as fetcher:
             _make_parts(store, locked, fetcher, progress)
         recipes = list(_recipes(store, locked, keys))
@@ -126,6 +126,9 @@ def _first_difference(known: str, found: str, paths: Sequence[str]) -> str:
 
 def _make_parts(store: Store, locked: LockedVariant, fetcher: Fetcher, progress: Progress) -> None:
     """Everything that layers are written from: the base system, the wheels themselves and their bytecode."""
+    from hotdesk.build.assembly import Assembly
+    from hotdesk.build.bytecode import Interpreter, compile_wheels
+
     keys = Keys.of(locked)
     Assembly(store, locked, fetcher, progress=progress).make_parts()
     wheels = [package.artifact for package in locked.pypi if not package.build]
@@ -170,6 +173,8 @@ def _left_out(store: Store, locked: LockedVariant, keys: Keys) -> dict[str, tupl
     A later layer covers an earlier one by itself. What remains is wheels that share a layer, what a wheel
     ships in the place of our bytecode, and the bytecode of a module which another wheel has.
     """
+    from hotdesk.build.environment import shared_paths, winning
+
     wheels = [store.item("wheel", key) for key in keys.wheels]
     contents = {wheel: read_contents(wheel).entries for wheel in wheels}
     owners = {path: wheel.name for path, wheel in shared_paths(contents, locked.python).items()}
@@ -227,6 +232,8 @@ def _measure(
                 asdict(measure(recipe.members(store.root))) for recipe in recipes
             )
         else:
+            from hotdesk.build.processes import Unpackers
+
             workers = stack.enter_context(Unpackers(store, locked.python))
             futures = [
                 workers.measure(recipe.to_json(), weight)
