@@ -81,9 +81,10 @@ def wheels_to_blobs(bench: Bench, blocks: int) -> RowResult:
         ),
         notes=(
             "hotdesk: `hotdesk build`, whole process, with the downloads, the wheels' trees and their "
-            "bytecode in the store, and of what was measured before only the base system's layer: every other "
-            "layer is written and hashed, as a blob and as an archive, and the configuration made. Blobs are "
-            "not kept: they are written anew while they are pushed, which `hotdesk push` has in its time.",
+            "bytecode in the store, and of what was measured before only the base system's layer: every "
+            "other layer is written and hashed, as a blob and as an archive, and the configuration made. "
+            "Blobs are not kept: they are written anew while they are pushed; `hotdesk push` has that in its "
+            "time.",
             "Docker: the layers below the wheels are in its build cache and in the registry, the wheels in "
             "uv's cache mount, on the same file system as in row 1. `docker build` installs them (without "
             "bytecode) and exports the layer; `docker push` compresses it and sends it to a registry on the "

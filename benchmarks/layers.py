@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -25,7 +26,10 @@ from benchmarks.hotdesk_arm import TEMPLATE, VARIANT
 from hotdesk.build.image import build_image
 from hotdesk.engines.loading import archive
 from hotdesk.keys import Keys
+from hotdesk.layers.entries import File
 from hotdesk.layers.plan import fresh_plan
+from hotdesk.oci.layer import blob_chunks, measure, roots, tar_chunks
+from hotdesk.oci.model import LAYER, Blob, Descriptor, Layer, image_of
 from hotdesk.project import host_platform, read_template
 from hotdesk.store import Store
 
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hotdesk.lock import LockedVariant, PythonPackage
+    from hotdesk.oci.model import Image
 
 COUNTS = (5, 10, 15, 20, 30, 40, 60, 80, 100)
 EDITS = 20
@@ -188,6 +193,32 @@ def first_loads(
     return seconds
 
 
+def nearly_empty(count: int) -> Image:
+    """An image of `count` layers with one small file each: what a layer costs by itself."""
+    layers = []
+    for number in range(count):
+        content = str(number).encode()
+        members = roots([File(f"opt/{number}", len(content), partial(iter, (content,)))])
+        found = measure(members)
+        blob = Blob(Descriptor(LAYER, f"sha256:{found.digest}", found.size), partial(blob_chunks, members))
+        archived = partial(tar_chunks, members)
+        layers.append(Layer(blob, f"sha256:{found.diff_id}", found.tar_size, archived, "one file"))
+    return image_of(host_platform(), {}, layers)
+
+
+def by_themselves(docker: Docker, counts: Sequence[int], blocks: int) -> list[str]:
+    """Seconds of `docker load` of layers that hold next to nothing."""
+    lines = ["| nearly empty layers | load | lowest … highest |", "| --- | --- | --- |"]
+    for count in counts:
+        image, seconds = nearly_empty(count), []
+        for _ in range(2 * blocks + 1):
+            seconds.append(docker.load(archive(image, "docker", "hotdesk-benchmark:empty")))
+            docker.remove(image.id)
+        extent = f"{min(seconds):.2f} … {max(seconds):.2f}"
+        lines.append(f"| {count} | {statistics.median(seconds):.2f} s | {extent} |")
+    return lines
+
+
 def table(
     wanted: Mapping[str, Plan], edits: Sequence[Edit], seconds: Mapping[str, Sequence[float]]
 ) -> list[str]:
@@ -225,11 +256,13 @@ def main() -> int:
     locked = read_template(TEMPLATE).read_fresh_lock().select(host_platform(), VARIANT)
     wanted = plans(locked, sorted({COUNTS[0], *options.counts}))
     seconds: Mapping[str, Sequence[float]] = {}
+    alone: list[str] = []
     scratch = Path(tempfile.mkdtemp(prefix="hotdesk-layers-", dir=options.scratch or "/var/tmp"))
     try:
         if not options.simulate:
             with Daemon(scratch / "docker") as daemon:
                 docker = Docker(daemon, locked, scratch)
+                alone = by_themselves(docker, COUNTS, options.blocks)
                 store = Store(options.store or scratch / "store")
                 seconds = first_loads(docker, store, locked, wanted, options.blocks)
         facts = machine.facts(scratch)
@@ -238,7 +271,8 @@ def main() -> int:
     edits = random_edits(locked.pypi)
     print(*(f"- {name}: {value}" for name, value in facts.items()), "", sep="\n")
     print(*table(wanted, edits, seconds), "", sep="\n")
-    print(*table(others(), edits, {}), sep="\n")
+    print(*table(others(), edits, {}), "", sep="\n")
+    print(*alone, sep="\n")
     return 0
 
 

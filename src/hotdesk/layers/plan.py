@@ -10,7 +10,7 @@ another's packages. How the numbers were chosen: docs/layers.md.
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from hotdesk.lock import PythonPackage
 
-BIG = 10_000_000
-MOST_BIG = 20
-MOST_SMALL = 15
-MOST = 40
+BIG = 4_000_000
+MOST_BIG = 40
+MOST_SMALL = 8
+MOST = 60
 
 
 def plan_layers(
@@ -65,7 +65,7 @@ def fresh_plan(
     """A plan that knows no other: wheels of more than `big` bytes alone, the others in buckets."""
     largest = sorted(packages, key=lambda package: (-package.artifact.size, package.name))[:most_big]
     alone = {package.name for package in largest if package.artifact.size > big}
-    buckets = max(1, most_small // len({package.variants for package in packages} or {()}))
+    small = Counter(package.variants for package in packages if package.name not in alone)
     groups: dict[tuple[int, int, tuple[str, ...], int, str], list[PythonPackage]] = defaultdict(list)
     for package in packages:
         # What all variants hold comes before what one holds: the longest common prefix.
@@ -73,6 +73,7 @@ def fresh_plan(
         if package.name in alone:
             groups[0, *rank, -package.artifact.size, package.name].append(package)
         else:
+            buckets = max(1, most_small * small[package.variants] // small.total())
             groups[1, *rank, _bucket(package.name, buckets), ""].append(package)
     return _ordered(
         replace(package, layer=layer)
