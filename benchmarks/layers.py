@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 COUNTS = (5, 10, 15, 20, 30, 40, 60, 80, 100)
 EDITS = 20
 _SEED = 20161126
-_NOT_WHEELS = 2  # the base system and the empty environment have a layer each
+NOT_WHEELS = 2  # the base system and the empty environment have a layer each
 
 Plan = tuple["PythonPackage", ...]
 Stack = list[frozenset[tuple[str, str, int]]]
@@ -127,7 +127,7 @@ def plan_in(packages: Sequence[PythonPackage], count: int) -> Plan:
 
     There is one for each number of packages that are alone, the largest; the others share the rest.
     """
-    wheels = count - _NOT_WHEELS
+    wheels = count - NOT_WHEELS
     plans = []
     for alone in range(wheels):
         for shared in range(wheels - alone, 3 * wheels):  # some buckets may stay empty
@@ -147,7 +147,7 @@ def plans(locked: LockedVariant, counts: Sequence[int] = COUNTS) -> dict[str, Pl
     """The plans by name: hotdesk's own for all variants, the lock's, which had additions, and the best."""
     packages = [replace(package, variants=()) for package in locked.pypi]
     found = {"hotdesk's": own_plan(), "the lock's": locked.pypi}
-    named = {f"{len(stack(plan)) + _NOT_WHEELS}, {name}": plan for name, plan in found.items()}
+    named = {f"{len(stack(plan)) + NOT_WHEELS}, {name}": plan for name, plan in found.items()}
     return named | {str(count): plan_in(packages, count) for count in counts}
 
 
