@@ -42,7 +42,7 @@ SIZES = (50, 100, 200)  # packages
 _BASE = "debian:trixie", "3.13"
 _FIRST = "hotdesk-benchmark-first"
 _IMAGE = "image.json"
-# Small, pure Python, not on the desk, requiring nothing that it lacks; no other row, or hardly a block of it, adds them.
+# Small, pure Python, not on the desk, requiring nothing that it lacks; row 3 adds others first.
 SMALL = ("emoji", "boltons", "unidecode", "pyfiglet", "pyphen", "phonenumbers", "faker", "sqlparse")
 
 

@@ -173,7 +173,7 @@ def _left_out(store: Store, locked: LockedVariant, keys: Keys) -> dict[str, tupl
     A later layer covers an earlier one by itself. What remains is wheels that share a layer, what a wheel
     ships in the place of our bytecode, and the bytecode of a module which another wheel has.
     """
-    from hotdesk.build.environment import shared_paths, winning
+    from hotdesk.build.environment import shared_paths, won
 
     wheels = [store.item("wheel", key) for key in keys.wheels]
     contents = {wheel: read_contents(wheel).entries for wheel in wheels}
@@ -184,13 +184,16 @@ def _left_out(store: Store, locked: LockedVariant, keys: Keys) -> dict[str, tupl
         for package, wheel in zip(locked.pypi, wheels, strict=True)
         for path in files[wheel] & owners.keys()
     }
-    bytecode = [store.item("bytecode", key) for key in keys.bytecode]
-    kept = [{written.path for written in winning(item, owners)} for item in bytecode]
+    bytecode = [read_contents(store.item("bytecode", key)).entries for key in keys.bytecode]
+    kept = [
+        {written.path for written in won(entries, key, owners)}
+        for entries, key in zip(bytecode, keys.wheels, strict=True)
+    ]
     ours = set[str]().union(*kept)
     left_out = {}
-    for package, wheel, item, compiled in zip(locked.pypi, wheels, bytecode, kept, strict=True):
-        gone = {path for path in files[wheel] if last.get((package.layer, path), wheel) != wheel}
-        left_out[wheel.name] = gone | (files[wheel] & ours), _paths(read_contents(item).entries) - compiled
+    for package, wheel, entries, compiled in zip(locked.pypi, wheels, bytecode, kept, strict=True):
+        gone = {path for path in files[wheel] & owners.keys() if last[package.layer, path] != wheel}
+        left_out[wheel.name] = gone | (files[wheel] & ours), _paths(entries) - compiled
     return left_out
 
 
