@@ -17,15 +17,9 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from hotdesk.build.assembly import Assembly
-from hotdesk.build.bytecode import Interpreter, compile_wheels
-from hotdesk.build.environment import shared_paths, winning
-from hotdesk.build.processes import Unpackers
 from hotdesk.build.recipe import Recipe, WheelPart
 from hotdesk.engines.request import HOME, PREFIX, USER, USER_ID, WORK
-from hotdesk.engines.sandbox import require_sandbox
 from hotdesk.errors import ImageError, StoreError
-from hotdesk.fetch import Fetcher
 from hotdesk.keys import Keys, interpreter_hashes, wheel_sha256
 from hotdesk.layers.contents import CONTENTS, TREE, read_contents
 from hotdesk.lock_images import LockedImage, LockedLayer
@@ -37,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from hotdesk.fetch import Fetcher
     from hotdesk.layers.entries import Written
     from hotdesk.lock import DebianPackage, LockedVariant, PythonPackage
     from hotdesk.oci.layer import Member
@@ -74,6 +69,9 @@ def build_image(
 
     with store.in_use():
         if not _has_parts(store, keys):
+            from hotdesk.engines.sandbox import require_sandbox
+            from hotdesk.fetch import Fetcher  # this and the like below: 60 ms for what is there already
+
             require_sandbox()  # rather now than after the downloads
             with Fetcher(store, offline=offline, snapshot=locked.snapshot, progress=progress) as fetcher:
                 _make_parts(store, locked, fetcher, progress)
@@ -139,6 +137,9 @@ def _first_difference(known: str, found: str, paths: Sequence[str]) -> str:
 
 def _make_parts(store: Store, locked: LockedVariant, fetcher: Fetcher, progress: Progress) -> None:
     """Everything that layers are written from: the base system, the wheels themselves and their bytecode."""
+    from hotdesk.build.assembly import Assembly
+    from hotdesk.build.bytecode import Interpreter, compile_wheels
+
     keys = Keys.of(locked)
     Assembly(store, locked, fetcher, progress=progress).make_parts()
     wheels = [package.artifact for package in locked.pypi if not package.build]
@@ -184,6 +185,8 @@ def _left_out(store: Store, locked: LockedVariant, keys: Keys) -> dict[str, tupl
     A later layer covers an earlier one by itself. What remains is wheels that share a layer, what a wheel
     ships in the place of our bytecode, and the bytecode of a module which another wheel has.
     """
+    from hotdesk.build.environment import shared_paths, won
+
     wheels = [store.item("wheel", key) for key in keys.wheels]
     contents = {wheel: read_contents(wheel).entries for wheel in wheels}
     owners = {path: wheel.name for path, wheel in shared_paths(contents, locked.python).items()}
@@ -193,13 +196,16 @@ def _left_out(store: Store, locked: LockedVariant, keys: Keys) -> dict[str, tupl
         for package, wheel in zip(locked.pypi, wheels, strict=True)
         for path in files[wheel] & owners.keys()
     }
-    bytecode = [store.item("bytecode", key) for key in keys.bytecode]
-    kept = [{written.path for written in winning(item, owners)} for item in bytecode]
+    bytecode = [read_contents(store.item("bytecode", key)).entries for key in keys.bytecode]
+    kept = [
+        {written.path for written in won(entries, key, owners)}
+        for entries, key in zip(bytecode, keys.wheels, strict=True)
+    ]
     ours = set[str]().union(*kept)
     left_out = {}
-    for package, wheel, item, compiled in zip(locked.pypi, wheels, bytecode, kept, strict=True):
-        gone = {path for path in files[wheel] if last.get((package.layer, path), wheel) != wheel}
-        left_out[wheel.name] = gone | (files[wheel] & ours), _paths(read_contents(item).entries) - compiled
+    for package, wheel, entries, compiled in zip(locked.pypi, wheels, bytecode, kept, strict=True):
+        gone = {path for path in files[wheel] & owners.keys() if last[package.layer, path] != wheel}
+        left_out[wheel.name] = gone | (files[wheel] & ours), _paths(entries) - compiled
     return left_out
 
 
@@ -241,6 +247,8 @@ def _measure(
                 asdict(measure(recipe.members(store.root))) for recipe in recipes
             )
         else:
+            from hotdesk.build.processes import Unpackers
+
             workers = stack.enter_context(Unpackers(store, locked.python))
             futures = [
                 workers.measure(recipe.to_json(), weight)

@@ -12,13 +12,11 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from hotdesk.build.environment import own_entries
 from hotdesk.build.ownership import read_ownership
 from hotdesk.engines.request import PREFIX
 from hotdesk.errors import StoreError
 from hotdesk.layers.contents import TREE, read_contents
 from hotdesk.layers.entries import Directory, File, Link
-from hotdesk.layers.wheels import wheel_entries
 from hotdesk.oci.layer import Member, in_order, roots
 
 if TYPE_CHECKING:
@@ -71,6 +69,8 @@ class Recipe:
         """All that is in the layer, in order; `store` is the root of the store that has its parts."""
         if self.system:
             return in_order(_system(store / self.system))
+        from hotdesk.build.environment import own_entries  # 20 ms, and most commands write no layer
+
         entries: list[Entry] = []
         for part in self.wheels:
             entries += _wheel(store, part, self.python)
@@ -93,6 +93,8 @@ def _below_prefix(entry: Entry) -> Entry:
 
 
 def _wheel(store: Path, part: WheelPart, python: str) -> Iterator[Entry]:
+    from hotdesk.layers.wheels import wheel_entries
+
     # Its tree is in the store: every file was compared with RECORD when that was made of these very bytes.
     without = frozenset(part.without)
     for entry in wheel_entries(store / part.file, python, part.name, checked=True):
