@@ -14,8 +14,10 @@ HotdeskError                 what happened, why, what to do; `exit_code` of the 
 │   └── HashMismatchError    what was downloaded is not what was locked
 ├── SignatureError           an index is not signed by a key we know
 ├── UnsafeArchiveError       an archive would write where it must not, or lies about itself
+├── RegistryError            an image cannot be pushed or pulled
+│   └── UnsafeImageError     what a registry offers is no image that hotdesk takes
 ├── StoreError               the store is corrupt, full or not writable
-├── ImageError               an image is not what it claims to be, or not what was locked
+├── ImageError               an image is not what it claims to be or what was locked, or cannot be used
 ├── EngineError              the isolation cannot be set up on this host
 ├── ConfigureError           Debian's own scripts failed in the base system
 └── DeskError                a desk cannot be started, found or stopped
@@ -109,12 +111,20 @@ class UnsafeArchiveError(HotdeskError):
     """An archive would write where it must not, or lies about itself."""
 
 
+class RegistryError(HotdeskError):
+    """An image cannot be pushed or pulled."""
+
+
+class UnsafeImageError(RegistryError):
+    """What a registry offers is no image that hotdesk takes: it lies about itself, or is absurd."""
+
+
 class StoreError(HotdeskError):
     """The store is corrupt, full or not writable."""
 
 
 class ImageError(HotdeskError):
-    """An image is not what it claims to be, or not what was locked."""
+    """An image is not what it claims to be, or not what was locked, or it cannot be used."""
 
 
 class EngineError(HotdeskError):

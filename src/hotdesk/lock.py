@@ -30,10 +30,11 @@ class Artifact:
 
     `file` is the file name of a wheel or sdist, or the path of a .deb below its archive
     (`pool/main/…`); `size` is in bytes; `sha256` is hexadecimal. `project` is what an index files it
-    under: a normalized PyPI project name, or a Debian archive (`debian`, `debian-security`).
+    under: a normalized PyPI project name, or a Debian archive (`debian`, `debian-security`). A blob of a
+    registry is one too, in no lock.
     """
 
-    kind: Literal["pypi", "debian"]
+    kind: Literal["pypi", "debian", "blob"]
     project: str
     file: str
     size: int

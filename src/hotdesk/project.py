@@ -45,10 +45,10 @@ class Project:
             )
         return lock
 
-    def select(self, variant: str | None) -> LockedVariant:
-        """`variant`, or the first of the spec, for this host."""
+    def select(self, variant: str | None, platform: str | None = None) -> LockedVariant:
+        """`variant`, or the first of the spec, for `platform` or this host."""
         lock = self.read_fresh_lock()
-        return lock.select(host_platform(), variant or next(iter(self.spec.variants)))
+        return lock.select(platform or host_platform(), variant or next(iter(self.spec.variants)))
 
 
 def host_platform() -> str:

@@ -1,6 +1,9 @@
 """The content-addressed cache on disk.
 
     downloads/HEX            an artifact, verified; HEX is its SHA-256
+    blobs/HEX                a part of an image that was pulled, verified
+    origins/HEX              where such a part, or one that was pushed, was last seen
+    pulled/HEX               which image a reference led to, when it was last asked for
     partial/HEX              the beginning of one that is on its way
     items/KIND/KEY/          something made from artifacts, complete: a tree, a wheel built from an sdist
     tmp/                     what is being made; a crash leaves rubbish here and nowhere else
@@ -33,7 +36,9 @@ from hotdesk.errors import StoreError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-Kind = Literal["wheel", "bytecode", "system", "environment", "spare", "built", "image"]
+Kind = Literal["wheel", "bytecode", "system", "environment", "spare", "built", "image", "pulled", "unpacked"]
+Shelf = Literal["download", "blob"]
+_SHELVES: dict[str, str] = {"download": "downloads", "blob": "blobs"}
 
 _WAITS_SILENTLY = 1.0  # seconds
 _OTHERS_WRITE = 0o022
@@ -70,6 +75,10 @@ class Store:
     def download(self, sha256: str) -> Path:
         """Where the artifact of this hash is, or will be."""
         return self.root / "downloads" / sha256
+
+    def place(self, shelf: Shelf, sha256: str) -> Path:
+        """Where a verified file is, or will be."""
+        return self.root / _SHELVES[shelf] / sha256
 
     def partial(self, sha256: str) -> Path:
         """Where the beginning of a download is kept until it is whole."""
@@ -111,11 +120,11 @@ class Store:
             yield
 
     def remove(self, kind: str, key: str) -> bool:
-        """Remove the item, or the download, unless some process uses it; false where one does.
+        """Remove the item, or the file, unless some process uses it; false where one does.
 
         In two steps, so that a process killed half way leaves nothing that looks whole.
         """
-        place = self.download(key) if kind == "download" else self.root / "items" / kind / key
+        place = self.root / _SHELVES.get(kind, f"items/{kind}") / key
         with self.scratch() as scratch, self.try_exclusive(_in_use(kind, key)) as ours:
             if ours:
                 with suppress(FileNotFoundError):
@@ -123,7 +132,7 @@ class Store:
             return ours
 
     def mark_unsettled(self, kind: str, key: str) -> None:
-        """The item or download is about to change; it is in memory only until the next `settle`."""
+        """The item or file is about to change; it is in memory only until the next `settle`."""
         (self._folder("unsettled") / f"{_boot()}.{kind}.{key}").touch()
 
     def settle(self) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from hotdesk.build.inside import read, resolved
 from hotdesk.errors import StoreError
-from hotdesk.layers.debian import Ownership
+from hotdesk.layers.debian import Ownership, disk_mode
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,14 +23,6 @@ if TYPE_CHECKING:
     from hotdesk.build.unpack import SystemTree
 
 OWNERSHIP = "ownership.json"
-
-
-def disk_mode(owner: Ownership, *, directory: bool) -> int:
-    """The mode on disk of what should have the mode in `owner`.
-
-    The owner can always read, write and remove it, and the kernel never sees setuid, setgid or sticky.
-    """
-    return (owner.mode & 0o777) | (0o700 if directory else 0o600)
 
 
 def settle_ownership(tree: SystemTree, changes: Sequence[OwnerChange]) -> dict[str, Ownership]:
@@ -133,7 +125,7 @@ def write_ownership(owners: Mapping[str, Ownership], item: Path) -> None:
         or owner.mode != disk_mode(owner, directory=owner.mode & 0o100 != 0)
     ]
     text = json.dumps(rows, separators=(",", ":"), ensure_ascii=False)
-    (item / OWNERSHIP).write_text(text, encoding="utf-8", newline="\n")
+    (item / OWNERSHIP).write_text(text, encoding="utf-8", errors="surrogatepass", newline="\n")
 
 
 def read_ownership(item: Path) -> dict[str, Ownership]:

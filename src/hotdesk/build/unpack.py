@@ -12,9 +12,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hotdesk.build.ownership import disk_mode
 from hotdesk.errors import ConfigureError, UnsafeArchiveError
-from hotdesk.layers.debian import MERGED, Deb, Member, Ownership, open_deb
+from hotdesk.layers.debian import MERGED, Deb, Member, Ownership, disk_mode, open_deb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -35,6 +35,8 @@ _COMMANDS = {
     "rm": "desks",
     "check": "running",
     "build": "images",
+    "push": "registry",
+    "pull": "registry",
     "cache": "cache",
     "doctor": "host",
     "completion": "host",
@@ -43,7 +45,7 @@ _COMMANDS = {
 
 _RUN = {"run", "shell"}  # as with `docker run`: any other code is the command's own
 _OWN_FAILURE = 125
-_KEEPS_DOWNLOADS = {*_RUN, "build", "up", "start", "check", "lock", "add", "remove"}
+_KEEPS_DOWNLOADS = {*_RUN, "build", "push", "pull", "up", "start", "check", "lock", "add", "remove"}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _REFUSALS = {*_FULL, errno.EACCES, errno.EPERM, errno.EROFS}
 

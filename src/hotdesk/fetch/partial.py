@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hotdesk.lock import Artifact
-    from hotdesk.store import Store
+    from hotdesk.store import Shelf, Store
 
 _CHUNK = 1 << 20
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -47,12 +47,13 @@ def full(folder: Path, needed: int, why: str) -> StoreError:
 class Partial:
     """For one artifact, whose download lock the caller holds; `position` bytes are there and hashed."""
 
-    def __init__(self, store: Store, artifact: Artifact) -> None:
+    def __init__(self, store: Store, artifact: Artifact, shelf: Shelf = "download") -> None:
         self._root = store.root
         self._store = store
         self._artifact = artifact
+        self._shelf = shelf
         self._path = store.partial(artifact.sha256)
-        self._final = store.download(artifact.sha256)
+        self._final = store.place(shelf, artifact.sha256)
         self._handle = -1
         self._hash = hashlib.sha256()
         self.position = 0
@@ -109,7 +110,7 @@ class Partial:
             self.restart()
             raise mismatch(self._artifact, f"expected SHA-256 {self._artifact.sha256}, got {got}")
         with writing(self._root, 0):
-            self._store.mark_unsettled("download", self._artifact.sha256)
+            self._store.mark_unsettled(self._shelf, self._artifact.sha256)
             self._path.replace(self._final)
         return self._final
 

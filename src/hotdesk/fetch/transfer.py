@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 
     import httpx2
 
+    from hotdesk.indexes.http import Speaker
     from hotdesk.lock import Artifact
-    from hotdesk.store import Store
+    from hotdesk.store import Shelf, Store
 
 PROGRESS_WORTH_A_TRY = 1 << 20
 _BLOCK = 1 << 18  # written at once; a server's pieces are the size of a TLS record
@@ -109,9 +110,10 @@ class Transfer:
     def __init__(
         self,
         store: Store,
-        client: httpx2.Client,
+        client: Speaker,
         artifact: Artifact,
         *,
+        shelf: Shelf = "download",
         stop: Stop,
         retry: Retry,
         report: Callable[[int], None],
@@ -120,6 +122,7 @@ class Transfer:
         self._store = store
         self._client = client
         self._artifact = artifact
+        self._shelf: Shelf = shelf
         self._stop = stop
         self._retry = retry
         self._report = report
@@ -134,9 +137,9 @@ class Transfer:
         with ExitStack() as held:
             with writing(self._store.root, self._artifact.size):
                 held.enter_context(self._store.exclusive(f"download-{self._artifact.sha256}"))
-            final = self._store.download(self._artifact.sha256)
+            final = self._store.place(self._shelf, self._artifact.sha256)
             if not is_whole(final, self._artifact):
-                with Partial(self._store, self._artifact) as partial:
+                with Partial(self._store, self._artifact, self._shelf) as partial:
                     self._show(partial)
                     final = self._from_any(addresses, hint, partial)
         self._show_position(self._artifact.size)

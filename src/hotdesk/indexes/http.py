@@ -9,7 +9,7 @@ import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from hotdesk import __version__
@@ -88,7 +88,7 @@ def make_client(transport: httpx2.BaseTransport | None = None) -> httpx2.Client:
 
     return httpx2.Client(
         auth=_authorize(_netrc()),
-        verify=_tls() if transport is None else True,
+        verify=tls() if transport is None else True,
         timeout=httpx2.Timeout(SECONDS_OF_SILENCE, connect=SECONDS_TO_CONNECT, pool=None),
         # A worker talks to an index and to the host of its files: both connections are worth keeping.
         limits=httpx2.Limits(
@@ -182,7 +182,8 @@ def certificate_file(environment: Mapping[str, str] = os.environ) -> tuple[str, 
     return next(((setting, file) for setting, file in candidates if file), None)
 
 
-def _tls() -> ssl.SSLContext | bool:
+def tls() -> ssl.SSLContext | bool:
+    """Whose certificates are trusted, as the machine says; True for those that the client finds itself."""
     import ssl
 
     named = certificate_file()
@@ -233,9 +234,15 @@ def get(
             pause(delay)
 
 
-def stream(
-    client: httpx2.Client, url: str, headers: Mapping[str, str]
-) -> AbstractContextManager[httpx2.Response]:
+class Speaker(Protocol):
+    """Who makes requests: a client, or somebody who adds to each what a host asks for."""
+
+    def stream(
+        self, method: str, url: str, *, headers: Mapping[str, str]
+    ) -> AbstractContextManager[httpx2.Response]: ...
+
+
+def stream(client: Speaker, url: str, headers: Mapping[str, str]) -> AbstractContextManager[httpx2.Response]:
     """A GET whose body is read as it comes."""
     if url.startswith("file:///"):
         url = url.replace(
@@ -261,11 +268,12 @@ def _read(client: httpx2.Client, url: str, accept: str, most: int) -> Page:
 def raise_for_status(response: httpx2.Response) -> None:
     """`StatusError` unless the answer carries what was asked for."""
     if response.status_code not in (200, 206):
-        waiting = _seconds(response.headers.get("Retry-After", ""))
+        waiting = seconds_to_wait(response.headers.get("Retry-After", ""))
         raise StatusError(str(response.url), response.status_code, waiting)
 
 
-def _seconds(value: str) -> float | None:
+def seconds_to_wait(value: str) -> float | None:
+    """What a Retry-After header means."""
     if value.strip().isdecimal():
         return float(value)
     from email.utils import parsedate_to_datetime
@@ -289,7 +297,7 @@ def may_pass(error: Exception) -> bool:
 
     if isinstance(error, StatusError):
         return error.status in _TRANSIENT
-    if _cause(error, ssl.SSLCertVerificationError):
+    if cause(error, ssl.SSLCertVerificationError):
         return False
     final = (httpx2.UnsupportedProtocol, httpx2.ProxyError, httpx2.LocalProtocolError)
     return isinstance(error, (httpx2.TransportError, CutShortError)) and not isinstance(error, final)
@@ -309,7 +317,7 @@ def explain(error: Exception, url: str) -> FetchError:
     hint = "check the network connection, then run the command again: what has arrived is kept"
     if isinstance(error, (httpx2.UnsupportedProtocol, httpx2.InvalidURL, httpx2.TooManyRedirects)):
         hint = "check the address in the settings of your index or mirror"
-    if untrusted := _cause(error, ssl.SSLCertVerificationError):
+    if untrusted := cause(error, ssl.SSLCertVerificationError):
         why = f"the certificate of {host} is not trusted: {untrusted.verify_message}"
         hint = _certificate_hint()
     elif isinstance(error, httpx2.ProxyError):
@@ -317,10 +325,10 @@ def explain(error: Exception, url: str) -> FetchError:
         hint = (
             "check `HTTPS_PROXY`, `HTTP_PROXY` and `ALL_PROXY`; `NO_PROXY` lists the hosts to reach directly"
         )
-    elif _cause(error, socket.gaierror):
+    elif cause(error, socket.gaierror):
         why = f"the name {host} cannot be resolved"
         hint = "check the network connection; behind a proxy, set `HTTPS_PROXY`"
-    elif _cause(error, ConnectionRefusedError):
+    elif cause(error, ConnectionRefusedError):
         why = f"{host} refuses the connection"
         hint = "check the address in the settings of your index or mirror; behind a proxy, set `HTTPS_PROXY`"
     elif isinstance(error, httpx2.ConnectTimeout):
@@ -375,7 +383,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         current = current.__cause__ or current.__context__
 
 
-def _cause(error: BaseException, kind: type[E]) -> E | None:
+def cause(error: BaseException, kind: type[E]) -> E | None:
+    """What lies behind `error`, itself included, of this kind."""
     return next((found for found in _chain(error) if isinstance(found, kind)), None)
 
 

@@ -34,7 +34,7 @@ class Contents:
 def write_contents(contents: Contents, item: Path) -> None:
     rows = [[entry.path, entry.mode, entry.size, entry.content] for entry in contents.entries]
     text = json.dumps(rows, separators=(",", ":"), ensure_ascii=False)
-    (item / CONTENTS).write_text(text, encoding="utf-8", newline="\n")
+    (item / CONTENTS).write_text(text, encoding="utf-8", errors="surrogatepass", newline="\n")
 
 
 def read_contents(item: Path) -> Contents:

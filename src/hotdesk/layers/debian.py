@@ -41,6 +41,14 @@ class Ownership:
     mode: int
 
 
+def disk_mode(owner: Ownership, *, directory: bool) -> int:
+    """The mode on disk of what should have the mode in `owner`.
+
+    The owner can always read, write and remove it, and the kernel never sees setuid, setgid or sticky.
+    """
+    return (owner.mode & 0o777) | (0o700 if directory else 0o600)
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
     """One member of `data.tar`, its path rewritten to merged /usr.

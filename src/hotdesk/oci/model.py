@@ -56,7 +56,10 @@ class Blob:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A layer's blob, and the uncompressed archive in it; `history` says what it holds, in words."""
+    """A layer's blob, and the uncompressed archive in it; `history` says what it holds, in words.
+
+    `tar_size` is 0 where nobody has unpacked it yet.
+    """
 
     blob: Blob
     diff_id: str

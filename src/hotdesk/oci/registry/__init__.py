@@ -1,0 +1,1 @@
+"""Images to and from any registry that speaks the OCI distribution protocol."""

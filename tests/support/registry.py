@@ -1,0 +1,134 @@
+"""A real registry on the loopback, with a folder of its own: plain, with a login, or with TLS."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tests.support.host import lacking
+from tests.support.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_PROGRAM = "docker-registry"
+
+
+@dataclass(frozen=True)
+class Certificates:
+    """A server's certificate and key, and the authority that signed it."""
+
+    authority: Path
+    certificate: Path
+    key: Path
+
+
+@dataclass(frozen=True)
+class DockerRegistry:
+    """`host` is what references begin with."""
+
+    host: str
+    folder: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text(errors="replace")
+
+
+def install(*packages: str) -> None:
+    """Debian packages, for whoever may install them; what else cannot be tested says so."""
+    if os.geteuid() or not shutil.which("apt-get"):
+        lacking(f"{', '.join(packages)} cannot be installed")
+    command = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *packages]
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lacking(f"{', '.join(packages)} cannot be installed: {done.stderr.strip()}")
+
+
+def require(program: str, package: str = "") -> None:
+    if not shutil.which(program):
+        install(package or program)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def docker_registry(
+    folder: Path, *, login: tuple[str, str] | None = None, tls: Certificates | None = None
+) -> Iterator[DockerRegistry]:
+    require(_PROGRAM)
+    folder.mkdir(parents=True, exist_ok=True)
+    host = f"127.0.0.1:{free_port()}"
+    config: dict[str, Any] = {
+        "version": 0.1,
+        "log": {"level": "warn"},
+        "storage": {"filesystem": {"rootdirectory": str(folder / "data")}, "delete": {"enabled": True}},
+        "http": {"addr": host, "secret": "of this test"},
+    }
+    if tls:
+        config["http"]["tls"] = {"certificate": str(tls.certificate), "key": str(tls.key)}
+    if login:
+        config["auth"] = {"htpasswd": {"realm": "tests", "path": str(_htpasswd(folder, *login))}}
+    (folder / "config.yml").write_text(json.dumps(config))  # which is YAML too
+    with (folder / "log").open("ab") as log:
+        process = subprocess.Popen(
+            [_PROGRAM, "serve", str(folder / "config.yml")],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    registry = DockerRegistry(host, folder, process)
+    try:
+        eventually(lambda: _answers(registry))
+        yield registry
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _answers(registry: DockerRegistry) -> bool:
+    assert registry.process.poll() is None, registry.log
+    name, _, port = registry.host.partition(":")
+    try:
+        socket.create_connection((name, int(port)), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _htpasswd(folder: Path, user: str, password: str) -> Path:
+    require("htpasswd", "apache2-utils")
+    path = folder / "htpasswd"
+    command = ["htpasswd", "-Bbn", user, password]
+    path.write_bytes(subprocess.run(command, capture_output=True, check=True).stdout)
+    return path
+
+
+def certificates(folder: Path) -> Certificates:
+    """An authority of its own, and what it signed for 127.0.0.1."""
+    require("openssl")
+    folder.mkdir(parents=True, exist_ok=True)
+    new = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    _openssl(folder, *new, "-subj", "/CN=authority", "-keyout", "ca.key", "-out", "ca.crt",
+             "-addext", "keyUsage=critical,keyCertSign", "-addext", "basicConstraints=critical,CA:TRUE")  # fmt: skip
+    _openssl(folder, *new, "-subj", "/CN=registry", "-keyout", "server.key", "-out", "server.crt",
+             "-CA", "ca.crt", "-CAkey", "ca.key", "-addext", "basicConstraints=critical,CA:FALSE",
+             "-addext", "subjectAltName=IP:127.0.0.1")  # fmt: skip
+    return Certificates(folder / "ca.crt", folder / "server.crt", folder / "server.key")
+
+
+def _openssl(folder: Path, *arguments: str) -> None:
+    subprocess.run(["openssl", *arguments], cwd=folder, capture_output=True, check=True)
