@@ -14,6 +14,8 @@ from hotdesk.errors import HotdeskError, LockError, StoreError
 from hotdesk.keys import Needs, needs_of
 from hotdesk.layers.contents import verify_tree
 from hotdesk.lock import LOCK_NAME, read_lock
+from hotdesk.oci.documents import is_digest
+from hotdesk.oci.pulled import KEPT_AS, bare, blobs_of
 from hotdesk.progress import SILENT
 from hotdesk.store import remove_tree
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
     from hotdesk.progress import Progress
     from hotdesk.store import Kind, Store
+
+_NOTHING = Needs(frozenset(), frozenset())
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +64,22 @@ def _desks() -> Iterator[User]:
     """By their folders alone: what a damaged desk needs may not go either."""
     for folder in _children(data_path() / "desks"):
         kept = folder / "keep" / LOCK_NAME
-        if not folder.name.startswith(".") and kept.parent.exists():  # else it was never opened
+        if folder.name.startswith(".") or not kept.parent.exists():
+            continue  # it was never opened
+        image = kept.with_name(KEPT_AS)
+        if image.exists():
+            yield _user_of_image(folder, image)
+        if kept.exists() or not image.exists():
             yield _user(f"desk {folder.name}", kept, f"remove it: `hotdesk rm {folder.name}`")
+
+
+def _user_of_image(folder: Path, image: Path) -> User:
+    digest = image.read_text(encoding="ascii", errors="replace").strip()
+    items: frozenset[tuple[Kind, str]] = frozenset({("pulled", bare(digest))})
+    if not is_digest(digest):
+        cure = f"remove it: `hotdesk rm {folder.name}`"
+        return User(f"desk {folder.name}", _NOTHING, f"{image} is damaged", cure)
+    return User(f"desk {folder.name}", Needs(frozenset(), items))
 
 
 def _opened_locks(store: Store) -> Iterator[Path]:
@@ -82,13 +100,14 @@ def _user(name: str, lock: Path, cure: str) -> User:
         problem = ": ".join(part for part in (error.what, error.why) if part)
     except OSError as error:
         problem = f"{lock}: {error.strerror}"
-    return User(name, Needs(frozenset(), frozenset()), problem, cure)
+    return User(name, _NOTHING, problem, cure)
 
 
 def usage(store: Store, progress: Progress = SILENT) -> list[Usage]:
     """How much of each kind the store holds."""
     seen: set[int] = set()
     kinds = {"downloads": store.root / "downloads", "partial downloads": store.root / "partial"}
+    kinds["blobs of pulled images"] = store.root / "blobs"
     # Environments last: their files are wheels' and bytecode's.
     items = sorted(_children(store.root / "items"), key=lambda kind: kind.name in ("environment", "spare"))
     kinds |= {f"{path.name} trees": path for path in items}
@@ -163,13 +182,23 @@ def _remove_unneeded_items(store: Store, needed: set[tuple[Kind, str]], progress
 
 
 def _remove_unneeded_files(store: Store, needed: set[str]) -> None:
-    for name in ("downloads", "partial", "locations"):
+    images = _children(store.root / "items" / "pulled")  # those that are left
+    blobs = set().union(*(_blobs(image) for image in images))
+    kept = {"blobs": blobs, "pulled": set(), "origins": set()}
+    for name in ("downloads", "partial", "locations", *kept):
         for path in _children(store.root / name):
-            if path.name.partition(".")[0] not in needed:
+            if path.name.partition(".")[0] not in kept.get(name, needed):
                 path.unlink(missing_ok=True)
     if (uv := store.root / "uv").is_dir():
         with store.scratch() as scratch:  # in two steps, so that a process killed half way leaves nothing
             uv.rename(scratch / "removed")
+
+
+def _blobs(image: Path) -> set[str]:
+    try:
+        return blobs_of(image)
+    except (HotdeskError, OSError):
+        return set()  # `verify` tells
 
 
 def _forget_users(store: Store) -> None:
@@ -211,21 +240,21 @@ def verify(store: Store, *, repair: bool = False, progress: Progress = SILENT) -
 
 
 def _remove_corrupt(store: Store, path: Path) -> bool:
-    if path.parent.name == "downloads":
+    if path.parent.name in ("downloads", "blobs"):
         path.unlink(missing_ok=True)
         return True
     return store.remove(path.parent.name, path.name)
 
 
 def _corrupt(store: Store, progress: Progress) -> Iterator[tuple[Path, str]]:
-    downloads = _children(store.root / "downloads")
+    files = [*_children(store.root / "downloads"), *_children(store.root / "blobs")]
     # What is made of something else comes after it.
     order = {"bytecode": 1, "environment": 2, "spare": 2, "image": 3}
     kinds = sorted(_children(store.root / "items"), key=lambda kind: order.get(kind.name, 0))
     items = [item for kind in kinds for item in _children(kind)]
     damaged: set[str] = set()
-    with progress.task("verifying", len(downloads) + len(items)) as task:
-        for path in downloads:
+    with progress.task("verifying", len(files) + len(items)) as task:
+        for path in files:
             with path.open("rb") as stream:
                 actual = hashlib.file_digest(stream, "sha256").hexdigest()
             if actual != path.name:
@@ -259,6 +288,10 @@ def _differences(store: Store, item: Path, damaged: set[str]) -> list[str]:
             from hotdesk.build.image import verify_image
 
             return verify_image(store, item)
+        case "pulled":
+            from hotdesk.oci.pulled import differences
+
+            return differences(store, item)
         case "environment" | "spare":
             from hotdesk.build.environment import verify_environment
 

@@ -2,6 +2,7 @@
 
 HotdeskError                 what happened, why, what to do; `exit_code` of the command
 ├── UsageError               the command line asks for something that cannot be (exit code 2)
+├── SettingsError            the user's own settings are not understood
 ├── SpecError                `hotdesk.toml` has problems, all of them in one error
 ├── LockError                there is no lock, or it cannot be read
 │   └── LockStaleError       the lock does not match the spec
@@ -61,6 +62,10 @@ class UsageError(HotdeskError):
     """The command line asks for something that cannot be."""
 
     exit_code = 2
+
+
+class SettingsError(HotdeskError):
+    """The user's own settings are not understood."""
 
 
 class SpecError(HotdeskError):

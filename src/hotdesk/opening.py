@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -26,7 +27,15 @@ from hotdesk.desk import (
 from hotdesk.desk.folder import damaged
 from hotdesk.desk.ports import require_free
 from hotdesk.engines import sandbox
-from hotdesk.engines.request import WORK, RunRequest
+from hotdesk.engines.request import (
+    NO_LIMITS,
+    WORK,
+    ContainerRequest,
+    Limits,
+    LoadedImage,
+    Request,
+    RunRequest,
+)
 from hotdesk.errors import DeskError, EngineError
 from hotdesk.keys import Keys
 from hotdesk.lock import LOCK_NAME, NO_LOCK, Lock, LockedVariant, parse_lock
@@ -38,18 +47,27 @@ from hotdesk.store import Store, default_store_path
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from hotdesk.engines.request import Root
+    from hotdesk.engines.request import ContainerEngineName, EngineName, Root
     from hotdesk.progress import Progress
     from hotdesk.project import Project
     from hotdesk.spec import Variant
 
 
+_CALLED: Mapping[EngineName, str] = {"sandbox": "the sandbox", "docker": "Docker", "podman": "Podman"}
+
+
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """How to prepare: with which network, telling whom."""
+    """How to prepare: with which network, telling whom; what is to run it, with what limits.
+
+    `engine_named`: the caller wants this engine and no other.
+    """
 
     offline: bool = False
     progress: Progress = SILENT
+    engine: EngineName = "sandbox"
+    engine_named: bool = False
+    limits: Limits = NO_LIMITS
 
 
 def open_project_desk(
@@ -65,6 +83,7 @@ def open_project_desk(
     _refuse_gpu(project.spec.variant(locked.variant))
     _check_folder(project.folder, preparation)
     desk = claim(name or project.spec.name, Owner(project.folder, locked.variant), fixed=name is not None)
+    _refuse_other_engine(desk, preparation)
     if port is not None and condition(desk).state not in ("running", "starting"):
         require_free(port)
     keep = {
@@ -76,6 +95,7 @@ def open_project_desk(
         "variant": locked.variant,
         "port": str(port or project.spec.port),
         "lock": hashlib.sha256(keep[LOCK_NAME]).hexdigest(),
+        **_labels_of(preparation.limits),
     }
     opened = _open(desk, locked, preparation, labels=labels, keep=keep, port_fixed=port is not None)
     if opened.already and opened.desk.labels.get("lock") != labels["lock"]:
@@ -101,6 +121,7 @@ def reopen(desk: Desk, preparation: Preparation, *, port: int | None = None) -> 
     locked = _kept_lock(desk, kept[LOCK_NAME]).select(host_platform(), _kept_variant(desk))
     wanted = port or int(desk.labels.get("port") or parse_spec(decode_spec(kept[SPEC_NAME])).port)
     labels = {**desk.labels, "port": str(wanted)}
+    preparation = replace(preparation, engine=_kept_engine(desk), limits=_kept_limits(desk))
     return _open(desk, locked, preparation, labels=labels, keep=kept, port_fixed=port is not None)
 
 
@@ -128,7 +149,7 @@ def _open(
 ) -> Opened:
     store = Store(default_store_path(), preparation.progress.note)
 
-    def order(root: Root) -> DeskOrder:
+    def order(root: Root | LoadedImage) -> DeskOrder:
         return DeskOrder(
             name=desk.name,
             root=root,
@@ -138,8 +159,14 @@ def _open(
             labels=labels,
             keep=keep,
             hidden=_own_folders(),
+            limits=preparation.limits,
         )
 
+    if preparation.engine != "sandbox":
+        image = load_image(store, locked, preparation.engine, desk.name, preparation)
+        in_container = open_desk(order(image), preparation.progress)
+        store.record_user(in_container.desk.folder / "keep" / LOCK_NAME)
+        return in_container
     # Most of what a first opening waits for is large libraries; Jupyter starts beside them.
     early: EarlyDesk | None = None
     with ExitStack() as started:
@@ -176,12 +203,8 @@ def prepared_run(
     _check_folder(project.folder, preparation)
     store = Store(default_store_path(), preparation.progress.note)
     _record(store, project)
-    with (
-        occupied(project.spec.name, Owner(project.folder, locked.variant)) as desk,
-        _root(store, locked, preparation) as root,
-    ):
-        request = RunRequest(
-            root=root,
+    with occupied(project.spec.name, Owner(project.folder, locked.variant)) as desk:
+        request = Request(
             command=command,
             home=desk.home,
             project=project.folder,
@@ -190,8 +213,56 @@ def prepared_run(
             directory=_inside(project.folder, current),
             hidden=_own_folders(),
         )
-        compile_in_background(store, locked)
-        yield lambda: sandbox.run(request)
+        if preparation.engine != "sandbox":
+            image = load_image(store, locked, preparation.engine, desk.name, preparation)
+            yield _in_container(desk, request, image, preparation.limits)
+            return
+        with _root(store, locked, preparation) as root:
+            compile_in_background(store, locked)
+            yield lambda: sandbox.run(RunRequest.of(request, root))
+
+
+def load_image(
+    store: Store, locked: LockedVariant, engine: ContainerEngineName, name: str, preparation: Preparation
+) -> LoadedImage:
+    """The image of `locked` in the engine, built and sent there where it has to be; `name` is for its tag."""
+    from hotdesk.engines.loading import find_image, load, tag_of
+
+    if locked.image and (found := find_image(engine, [locked.image.id])):
+        return found
+    from hotdesk.build.image import build_image
+
+    tag = tag_of(name, locked.variant)
+    with store.using(Keys.of(locked).items()):
+        image = build_image(store, locked, offline=preparation.offline, progress=preparation.progress)
+        with store.exclusive(f"load-{engine}-{image.id.partition(':')[2]}"):
+            return load(engine, image, tag, preparation.progress)
+
+
+def _in_container(desk: Desk, request: Request, image: LoadedImage, limits: Limits) -> Callable[[], int]:
+    from hotdesk.engines import containers
+
+    name = f"hotdesk-{desk.name}-run-{os.urandom(6).hex()}"
+    folder = desk.folder / "inside"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return lambda: containers.run(ContainerRequest.of(request, image, name, limits), folder)
+
+
+def _labels_of(limits: Limits) -> dict[str, str]:
+    found = {"memory": limits.memory, "processors": limits.processors}
+    return {name: str(value) for name, value in found.items() if value is not None}
+
+
+def _kept_engine(desk: Desk) -> EngineName:
+    return desk.root.engine if isinstance(desk.root, LoadedImage) else "sandbox"
+
+
+def _kept_limits(desk: Desk) -> Limits:
+    try:
+        memory, processors = desk.labels.get("memory"), desk.labels.get("processors")
+        return Limits(int(memory) if memory else None, float(processors) if processors else None)
+    except ValueError as error:
+        raise damaged(desk.folder, f"it was edited, and a limit in it is none: {error}") from None
 
 
 def _root(
@@ -226,6 +297,18 @@ def _check_folder(folder: Path, preparation: Preparation) -> None:
 def _inside(folder: Path, current: Path) -> str:
     """Where the host's folder `current` is inside a sandbox whose project is `folder`."""
     return str(Path(WORK, current.relative_to(folder))) if current.is_relative_to(folder) else WORK
+
+
+def _refuse_other_engine(desk: Desk, preparation: Preparation) -> None:
+    """A desk that runs is taken as it is, unless the caller named an engine for it."""
+    if preparation.engine_named and condition(desk).state in ("running", "starting"):
+        engine = _kept_engine(desk)
+        if engine != preparation.engine:
+            raise DeskError(
+                f"the desk `{desk.name}` is open already, in {_CALLED[engine]}",
+                why=f"it cannot be in {_CALLED[preparation.engine]} as long as it runs there",
+                hint=f"stop it first: `hotdesk stop {desk.name}`",
+            )
 
 
 def _refuse_gpu(variant: Variant) -> None:

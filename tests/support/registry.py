@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tests.support.host import lacking
+from tests.support.token_server import ISSUER, SERVICE
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.support.token_server import TokenServer
 
 _PROGRAM = "docker-registry"
 
@@ -67,7 +70,12 @@ def free_port() -> int:
 
 @contextmanager
 def docker_registry(
-    folder: Path, *, login: tuple[str, str] | None = None, tls: Certificates | None = None
+    folder: Path,
+    *,
+    login: tuple[str, str] | None = None,
+    tls: Certificates | None = None,
+    tokens: TokenServer | None = None,
+    relative: bool = False,
 ) -> Iterator[DockerRegistry]:
     require(_PROGRAM)
     folder.mkdir(parents=True, exist_ok=True)
@@ -80,6 +88,17 @@ def docker_registry(
     }
     if tls:
         config["http"]["tls"] = {"certificate": str(tls.certificate), "key": str(tls.key)}
+    if relative:
+        config["http"]["relativeurls"] = True
+    if tokens:
+        config["auth"] = {
+            "token": {
+                "realm": tokens.realm,
+                "service": SERVICE,
+                "issuer": ISSUER,
+                "rootcertbundle": str(tokens.certificate),
+            }
+        }
     if login:
         config["auth"] = {"htpasswd": {"realm": "tests", "path": str(_htpasswd(folder, *login))}}
     (folder / "config.yml").write_text(json.dumps(config))  # which is YAML too
@@ -121,14 +140,14 @@ def certificates(folder: Path) -> Certificates:
     """An authority of its own, and what it signed for 127.0.0.1."""
     require("openssl")
     folder.mkdir(parents=True, exist_ok=True)
-    new = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-    _openssl(folder, *new, "-subj", "/CN=authority", "-keyout", "ca.key", "-out", "ca.crt",
-             "-addext", "keyUsage=critical,keyCertSign", "-addext", "basicConstraints=critical,CA:TRUE")  # fmt: skip
-    _openssl(folder, *new, "-subj", "/CN=registry", "-keyout", "server.key", "-out", "server.crt",
-             "-CA", "ca.crt", "-CAkey", "ca.key", "-addext", "basicConstraints=critical,CA:FALSE",
-             "-addext", "subjectAltName=IP:127.0.0.1")  # fmt: skip
+    curve = ["-pkeyopt", "ec_paramgen_curve:prime256v1"]
+    new = ["req", "-x509", "-newkey", "ec", *curve, "-nodes", "-days", "2"]
+    authority = ["basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign"]
+    server = ["basicConstraints=critical,CA:FALSE", "subjectAltName=IP:127.0.0.1"]
+    signed = ["-CA", "ca.crt", "-CAkey", "ca.key"]
+    for name, extensions, signer in (("ca", authority, []), ("server", server, signed)):
+        added = [word for extension in extensions for word in ("-addext", extension)]
+        files = ["-keyout", f"{name}.key", "-out", f"{name}.crt"]
+        command = ["openssl", *new, "-subj", f"/CN={name} of tests", *files, *signer, *added]
+        subprocess.run(command, cwd=folder, capture_output=True, check=True)
     return Certificates(folder / "ca.crt", folder / "server.crt", folder / "server.key")
-
-
-def _openssl(folder: Path, *arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], cwd=folder, capture_output=True, check=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hotdesk.cli.options import offline_option, variant_option
+from hotdesk.cli.options import ChosenEngine, engine_options, offline_option, variant_option
 from hotdesk.cli.output import human_age, json_option, plain, print_answer, print_json, print_table
 from hotdesk.cli.progress import show_progress
 
@@ -40,6 +40,7 @@ def _complete_desk(_context: click.Context, _parameter: click.Parameter, incompl
     help="Listen on this port, or fail. Default: 8888 or the next free one.",
 )
 @click.option("--name", help="The desk's name, for a second desk on the same spec.")
+@engine_options
 @click.option("--open", "browse", is_flag=True, help="Open the URL in a browser.")
 @offline_option
 @json_option
@@ -50,16 +51,17 @@ def up_command(
     port: int | None,
     name: str | None,
     browse: bool,
+    engine: ChosenEngine,
     offline: bool,
     as_json: bool,
 ) -> None:
     """Open a desk in Jupyter on this folder and print its URL; a desk that is open prints it again."""
-    from hotdesk.opening import Preparation, open_project_desk
+    from hotdesk.opening import open_project_desk
     from hotdesk.project import open_project
 
     project = open_project(what, Path.cwd())
     with show_progress() as progress:
-        preparation = Preparation(offline, progress)
+        preparation = engine.preparation(progress, offline=offline)
         opened = open_project_desk(project, preparation, variant=variant, port=port, name=name)
     _print_opened(opened, as_json)
     if browse:

@@ -2,12 +2,85 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from hotdesk.engines.request import EngineName
+    from hotdesk.opening import Preparation
+    from hotdesk.progress import Progress
+
+_MEMORY = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)i?b?", re.IGNORECASE)
+_UNITS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+
+
+class _Memory(click.ParamType[int]):
+    """An amount such as `4G` or `512m`, in bytes."""
+
+    name = "AMOUNT"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        if not (found := _MEMORY.fullmatch(str(value).strip())):
+            self.fail(f"`{value}` is no amount of memory, such as `4G` or `512M`.", param, ctx)
+        return int(float(found[1]) * 1024 ** _UNITS[found[2].lower()])
+
+
+@dataclass(frozen=True, slots=True)
+class ChosenEngine:
+    """What `--engine`, `--memory` and `--cpus` say."""
+
+    name: EngineName | None
+    memory: int | None
+    cpus: float | None
+
+    def preparation(self, progress: Progress, *, offline: bool) -> Preparation:
+        from hotdesk.engines.choice import default_engine
+        from hotdesk.engines.request import Limits
+        from hotdesk.errors import UsageError
+        from hotdesk.opening import Preparation
+
+        engine = self.name or default_engine()
+        if engine == "sandbox" and (self.memory is not None or self.cpus is not None):
+            raise UsageError(
+                "the sandbox has no limits",
+                why="--memory and --cpus need an engine that sets them",
+                hint="add `--engine docker` or `--engine podman`",
+            )
+        limits = Limits(self.memory, self.cpus)
+        return Preparation(offline, progress, engine, engine_named=self.name is not None, limits=limits)
+
+
+def engine_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The engine, and the limits that some have; the command gets all of it as `engine`."""
+
+    @wraps(command)
+    def with_engine(
+        *, engine: EngineName | None, memory: int | None, cpus: float | None, **others: object
+    ) -> None:
+        command(engine=ChosenEngine(engine, memory, cpus), **others)
+
+    for option in (
+        click.option(
+            "--cpus", type=click.FloatRange(min=0.01), help="At most so many processors; Docker and Podman."
+        ),
+        click.option("--memory", type=_Memory(), help="At most so much memory, as 4G; Docker and Podman."),
+        click.option(
+            "--engine",
+            type=click.Choice(["sandbox", "docker", "podman"]),
+            help="What runs it. Default: HOTDESK_ENGINE, `engine` in config.toml, the sandbox.",
+        ),
+    ):
+        with_engine = option(with_engine)
+    return with_engine
+
 
 offline_option: Callable[[Any], Any] = click.option(
     "--offline", is_flag=True, help="Promise to use no network: fail where something is not in the store."

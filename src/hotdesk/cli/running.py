@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hotdesk.cli.options import offline_option, variant_option
+from hotdesk.cli.options import ChosenEngine, engine_options, offline_option, variant_option
 from hotdesk.cli.output import json_option, mark, print_json
 from hotdesk.cli.progress import show_progress
 
@@ -37,16 +37,23 @@ _template_option = click.option(
 @variant_option
 @_network_option
 @_template_option
+@engine_options
 @offline_option
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run_command(
-    variant: str | None, network: Network, what: str | None, offline: bool, command: tuple[str, ...]
+    *,
+    variant: str | None,
+    network: Network,
+    what: str | None,
+    engine: ChosenEngine,
+    offline: bool,
+    command: tuple[str, ...],
 ) -> None:
     """Run COMMAND on the desk's packages, with this folder at ~/work; exits with its exit code.
 
     Where hotdesk itself fails, the exit code is 125.
     """
-    sys.exit(_run(command, variant, network, what, offline))
+    sys.exit(_run(command, variant, network, what, engine, offline=offline))
 
 
 @click.command(
@@ -57,26 +64,35 @@ def run_command(
 @variant_option
 @_network_option
 @_template_option
+@engine_options
 @offline_option
-def shell_command(variant: str | None, network: Network, what: str | None, offline: bool) -> None:
+def shell_command(
+    *, variant: str | None, network: Network, what: str | None, engine: ChosenEngine, offline: bool
+) -> None:
     """Open a shell on the desk's packages, with this folder at ~/work; exits with its exit code.
 
     Where hotdesk itself fails, the exit code is 125.
     """
-    sys.exit(_run(("bash", "-i"), variant, network, what, offline))
+    sys.exit(_run(("bash", "-i"), variant, network, what, engine, offline=offline))
 
 
 def _run(
-    command: tuple[str, ...], variant: str | None, network: Network, what: str | None, offline: bool
+    command: tuple[str, ...],
+    variant: str | None,
+    network: Network,
+    what: str | None,
+    engine: ChosenEngine,
+    *,
+    offline: bool,
 ) -> int:
-    from hotdesk.opening import Preparation, prepared_run
+    from hotdesk.opening import prepared_run
     from hotdesk.project import open_project
 
     current = Path.cwd()
     project = open_project(what, current)
     with ExitStack() as held:
         with show_progress() as progress:
-            preparation = Preparation(offline, progress)
+            preparation = engine.preparation(progress, offline=offline)
             run = held.enter_context(
                 prepared_run(project, command, preparation, current=current, variant=variant, network=network)
             )
@@ -90,9 +106,12 @@ def _run(
 )
 @variant_option
 @_template_option
+@engine_options
 @offline_option
 @json_option
-def check_command(variant: str | None, what: str | None, offline: bool, as_json: bool) -> None:
+def check_command(
+    *, variant: str | None, what: str | None, engine: ChosenEngine, offline: bool, as_json: bool
+) -> None:
     """Run the spec's `[checks]` on the desk: its imports, then its commands."""
     from hotdesk.project import open_project
 
@@ -101,7 +120,7 @@ def check_command(variant: str | None, what: str | None, offline: bool, as_json:
     commands += [("bash", "-c", command) for command in spec.commands]
     results = []
     for command in commands:
-        code = _run(command, variant, "host", what, offline)
+        code = _run(command, variant, "host", what, engine, offline=offline)
         results.append({"check": command[2], "ok": code == 0, "exit_code": code})
         if not as_json:
             click.echo(f"{mark(ok=code == 0)}{command[2]}")

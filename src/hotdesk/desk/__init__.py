@@ -1,7 +1,8 @@
 """Desks: what this user has opened, whether it runs or not."""
 
 from hotdesk.desk.folder import Desk, data_path, write_opener
-from hotdesk.desk.life import DeskOrder, EarlyDesk, Opened, early_desk, end_abandoned, open_desk, remove, stop
+from hotdesk.desk.life import EarlyDesk, Opened, early_desk, end_abandoned, open_desk, remove, stop
+from hotdesk.desk.order import DeskOrder
 from hotdesk.desk.register import Damaged, Owner, claim, desks, find, occupied, survey
 from hotdesk.desk.state import Condition, DeskState, condition, read_log, wait_until_ready
 

@@ -8,6 +8,8 @@
         open.html                leads a browser to the running desk
         status                   what bubblewrap reported: pid 1, at the end the exit code
         alive                    locked by the sandbox's pid 1 for as long as anything runs inside
+        container                which container it runs in, where that is no sandbox
+        inside/                  files that are mounted in that container alone
         used                     locked by `hotdesk run` and `shell` while a command uses the home
         starting                 locked by the process that starts the desk
     <data>/desks/.names          locked while a name is given or taken away
@@ -31,7 +33,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hotdesk.engines.request import Root
+from hotdesk.engines.request import LoadedImage, Root
 from hotdesk.errors import DeskError
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ class Desk:
 
     name: str
     folder: Path
-    root: Root | None
+    root: Root | LoadedImage | None
     project: Path | None
     port: int
     token: str = field(repr=False)
@@ -136,7 +138,7 @@ def write_desk(desk: Desk) -> None:
     document = {
         "hotdesk-desk": _FORMAT,
         "name": desk.name,
-        "root": [str(desk.root.system), str(desk.root.environment)] if desk.root else None,
+        "root": _root_to_json(desk.root),
         "project": None if desk.project is None else str(desk.project),
         "port": desk.port,
         "token": desk.token,
@@ -273,7 +275,7 @@ def damaged(folder: Path, why: str, file: str = "desk.json") -> DeskError:
 
 
 def _desk(document: dict[str, Any], folder: Path) -> Desk:
-    project, root = document["project"], document["root"]
+    project = document["project"]
     port, started = int(document["port"]), float(document["started"])
     labels = {str(name): str(value) for name, value in document["labels"].items()}
     wanted = int(labels.get("port", port))
@@ -283,7 +285,7 @@ def _desk(document: dict[str, Any], folder: Path) -> Desk:
     return Desk(
         name=folder.name,
         folder=folder,
-        root=None if root is None else Root(_path(root[0]), _path(root[1])),
+        root=_root(document["root"]),
         project=None if project is None else _path(project),
         port=port,
         token=str(document["token"]),
@@ -293,6 +295,24 @@ def _desk(document: dict[str, Any], folder: Path) -> Desk:
         early=bool(document.get("early")),
         labels=labels,
     )
+
+
+def _root_to_json(root: Root | LoadedImage | None) -> object:
+    match root:
+        case Root(system, environment):
+            return [str(system), str(environment)]
+        case LoadedImage(engine, identity):
+            return {"engine": engine, "image": identity}
+    return None
+
+
+def _root(found: Any) -> Root | LoadedImage | None:
+    match found:
+        case None:
+            return None
+        case {"engine": "docker" | "podman" as engine, "image": str(identity)}:
+            return LoadedImage(engine, identity)
+    return Root(_path(found[0]), _path(found[1]))
 
 
 def _path(text: str) -> Path:

@@ -6,20 +6,20 @@ import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
-from hotdesk.desk import folder as folders
 from hotdesk.desk.ports import LOOPBACK
-from hotdesk.engines.waiting import status_documents
-from hotdesk.errors import DeskError
+from hotdesk.desk.runner import runner_of
+from hotdesk.errors import DeskError, EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from hotdesk.desk.folder import Desk
-    from hotdesk.errors import EngineError
 
-DeskState = Literal["running", "starting", "stopped", "crashed", "never opened"]
+DeskState = Literal["running", "starting", "stopped", "crashed", "never opened", "unknown"]
+
+_Found = TypeVar("_Found")
 
 _READY_WITHIN = 120.0
 _LOG_LINES = 15
@@ -30,23 +30,29 @@ class Condition:
     """How a desk is.
 
     `starting` is one whose packages are not all there yet: nobody is let in. `exit_code` is known where
-    Jupyter ended by itself; `log` is the end of a crashed desk's log.
+    Jupyter ended by itself; `log` is the end of a crashed desk's log; `problem` is why it is unknown.
     """
 
     state: DeskState
     exit_code: int | None = None
     log: str = ""
+    problem: EngineError | None = None
 
 
 def condition(desk: Desk) -> Condition:
     """Whether the desk runs, and how it ended where it does not."""
-    if desk.early and runs(desk.folder):
+    try:
+        activity = runner_of(desk.folder).activity()
+    except EngineError as error:
+        return Condition("unknown", problem=error)
+    if desk.early and activity.runs:
         return Condition("starting")
     if desk.root is None:
         return Condition("never opened")
-    exit_code = reported(desk.folder).get("exit-code")
-    if runs(desk.folder):
-        return Condition("running")
+    return Condition("running") if activity.runs else _ended(desk, activity.exit_code)
+
+
+def _ended(desk: Desk, exit_code: int | None) -> Condition:
     if desk.stopped or (exit_code is None and desk.boot != this_boot()):
         return Condition("stopped")
     if exit_code == 0:  # its user chose "Shut Down" in Jupyter
@@ -57,8 +63,9 @@ def condition(desk: Desk) -> Condition:
 def wait_until_ready(desk: Desk, within: float = _READY_WITHIN) -> None:
     """Return when Jupyter answers with the desk's own token; `DeskError` where it ended or took too long."""
     give_up = time.monotonic() + within
+    look = _paced(lambda: condition(desk))
     while not _answers(desk):
-        found = condition(desk)
+        found = look()
         if found.state != "running":
             raise _ended_early(desk, found)
         if time.monotonic() > give_up:
@@ -80,9 +87,10 @@ def read_log(desk: Desk, *, follow: bool = False) -> Iterator[str]:
             why="Jupyter writes it, and was never opened on this desk",
             hint="open it with `hotdesk up`" + (f" in {desk.project}" if desk.project else ""),
         ) from None
+    look = _paced(lambda: runs(desk.folder))
     with os.fdopen(descriptor, encoding="utf-8", errors="replace") as file:
         while True:
-            ended = not follow or not runs(desk.folder)
+            ended = not follow or not look()
             while piece := file.read(65536):
                 yield piece
             if ended:
@@ -92,16 +100,23 @@ def read_log(desk: Desk, *, follow: bool = False) -> Iterator[str]:
 
 def runs(folder: Path) -> bool:
     """Whether Jupyter runs; what it left behind does not count."""
-    return "exit-code" not in reported(folder) and folders.is_locked(folder / "alive")
+    return runner_of(folder).activity().runs
 
 
-def reported(folder: Path) -> dict[str, int]:
-    """What bubblewrap said of the sandbox: `child-pid` when it starts, `exit-code` when Jupyter has ended."""
-    try:
-        text = (folder / "status").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return {}
-    return {name: value for name, value in status_documents(text).items() if isinstance(value, int)}
+def _paced(look: Callable[[], _Found]) -> Callable[[], _Found]:
+    """What `look` said last; it is asked again after ten times as long as it took: some start a program."""
+    found: _Found | None = None
+    due = 0.0
+
+    def paced() -> _Found:
+        nonlocal found, due
+        begin = time.monotonic()
+        if found is None or begin >= due:
+            found = look()
+            due = begin + 11 * (time.monotonic() - begin)
+        return found
+
+    return paced
 
 
 def this_boot() -> str:
@@ -122,20 +137,16 @@ def _answers(desk: Desk) -> bool:
 
 
 def _ended_early(desk: Desk, found: Condition) -> DeskError | EngineError:
-    if found.exit_code is None and (said := _bubblewrap_said(found.log)):
-        from hotdesk.engines.namespaces import explain
-
-        return explain(said)
+    if found.problem:
+        return found.problem
+    if found.exit_code is None and (cause := runner_of(desk.folder).explain_end(found.log)):
+        return cause
     code = "" if found.exit_code is None else f" with exit code {found.exit_code}"
     return DeskError(
         f"the desk `{desk.name}` ended{code} before Jupyter answered",
         why=f"the end of its log:\n{found.log}" if found.log else "",
         hint=f"see `hotdesk logs {desk.name}`",
     )
-
-
-def _bubblewrap_said(log: str) -> str:
-    return next((line for line in reversed(log.splitlines()) if line.startswith("bwrap: ")), "")
 
 
 def _last_lines(log: Path, count: int = _LOG_LINES) -> list[str]:

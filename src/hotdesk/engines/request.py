@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 Network = Literal["host", "none"]
+EngineName = Literal["sandbox", "docker", "podman"]
+ContainerEngineName = Literal["docker", "podman"]
 
 USER = "desk"
 USER_ID = 1000
 HOME = f"/home/{USER}"
 WORK = f"{HOME}/work"
 PREFIX = "/opt/desk"
+PORT = 8888
+"""Where Jupyter listens in a container, whatever port of the host leads there."""
 
 MOUNT_POINTS = (
     "home",
@@ -41,8 +45,27 @@ class Root:
 
 
 @dataclass(frozen=True, slots=True)
-class RunRequest:
-    """One command in a root.
+class LoadedImage:
+    """An image that Docker or Podman has; `id` is what that engine calls it."""
+
+    engine: ContainerEngineName
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The most that a container gets: `memory` in bytes, `processors` also in parts; None is all there is."""
+
+    memory: int | None = None
+    processors: float | None = None
+
+
+NO_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One command on a desk.
 
     `home` is a folder of the host that appears at `HOME`, `project` one that appears at `WORK`; both are
     writable. `environment` is added to what every desk gets. `files` are contents by their path below
@@ -50,7 +73,6 @@ class RunRequest:
     of the host that stay out of reach where they lie in the project.
     """
 
-    root: Root
     command: tuple[str, ...]
     home: Path
     project: Path | None
@@ -60,3 +82,47 @@ class RunRequest:
     files: Mapping[str, bytes] = field(default_factory=dict)
     directory: str = WORK
     hidden: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest(Request):
+    """One command in a root, which the sandbox runs."""
+
+    root: Root
+
+    @classmethod
+    def of(cls, request: Request, root: Root) -> RunRequest:
+        return cls(root=root, **_shared(request))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerRequest(Request):
+    """One command in a container.
+
+    `name` is the container's. `network` "host" is the engine's own network, from which the host is reached
+    as from elsewhere. `port` of the host's loopback leads to `PORT` inside. `log`, a file of the host, takes
+    what the command says.
+    """
+
+    image: LoadedImage
+    name: str
+    port: int | None = None
+    log: Path | None = None
+    limits: Limits = NO_LIMITS
+
+    @classmethod
+    def of(
+        cls,
+        request: Request,
+        image: LoadedImage,
+        name: str,
+        limits: Limits,
+        *,
+        port: int | None = None,
+        log: Path | None = None,
+    ) -> ContainerRequest:
+        return cls(image=image, name=name, limits=limits, port=port, log=log, **_shared(request))
+
+
+def _shared(request: Request) -> dict[str, Any]:
+    return {each.name: getattr(request, each.name) for each in fields(Request)}

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from hotdesk.engines.bubblewrap import bwrap_command
 from hotdesk.engines.host import Host, read_host
 from hotdesk.engines.launch import launch
-from hotdesk.engines.request import HOME, MOUNT_POINTS, PREFIX, USER, USER_ID, WORK, RunRequest
+from hotdesk.engines.request import HOME, MOUNT_POINTS, PREFIX, USER, USER_ID, WORK, Request, RunRequest
 from hotdesk.engines.seccomp import protect_host
 from hotdesk.engines.waiting import FORWARDED, wait_for
 from hotdesk.errors import EngineError, UsageError
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-_CA_INSIDE = "/run/hotdesk/ca.pem"
+CA_INSIDE = "/run/hotdesk/ca.pem"
 _KERNEL = ("/proc", "/sys", "/dev")
 _SYSTEM = {
     "/bin",
@@ -103,7 +103,7 @@ def bwrap_options(request: RunRequest, host: Host) -> list[str]:
     if request.network == "host" and host.resolver:
         options += ["--ro-bind-try", str(host.resolver), "/etc/resolv.conf"]
     if request.network == "host" and host.ca_bundle:
-        options += ["--ro-bind-try", str(host.ca_bundle), _CA_INSIDE]
+        options += ["--ro-bind-try", str(host.ca_bundle), CA_INSIDE]
     options += ["--chdir", request.directory, "--clearenv"]
     for name, value in sandbox_environment(request, host).items():
         options += ["--setenv", name, value]
@@ -156,7 +156,7 @@ def _folders(request: RunRequest) -> list[str]:
     return [*options, "--remount-ro", "/home"]
 
 
-def sandbox_environment(request: RunRequest, host: Host) -> dict[str, str]:
+def sandbox_environment(request: Request, host: Host) -> dict[str, str]:
     """Every variable that the command sees."""
     environment = {
         "PATH": f"{PREFIX}/bin:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin",
@@ -171,7 +171,7 @@ def sandbox_environment(request: RunRequest, host: Host) -> dict[str, str]:
         **host.environment,
     }
     if request.network == "host" and host.ca_bundle:
-        environment |= dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), _CA_INSIDE)
+        environment |= dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), CA_INSIDE)
     return environment | dict(request.environment)
 
 
@@ -183,7 +183,7 @@ def sandbox_files(request: RunRequest, host: Host) -> dict[str, bytes]:
 
 
 def check(request: RunRequest) -> None:
-    """Make the mount point of the project; refuse what cannot or must not be mounted."""
+    """Refuse what cannot or must not be mounted."""
     for tree, names in ((request.root.system, MOUNT_POINTS), (request.root.environment, ("bin",))):
         missing = [name for name in names if not os.path.lexists(tree / name)]
         if missing:
@@ -192,6 +192,11 @@ def check(request: RunRequest) -> None:
                 why=f"it lacks {', '.join(f'`{name}`' for name in missing)}",
                 hint="`hotdesk cache verify --repair` removes it, and the next command makes it again",
             )
+    check_folders(request)
+
+
+def check_folders(request: Request) -> None:
+    """Make the mount point of the project; refuse what can be no project."""
     if request.project is not None:
         check_project(request.project, request.hidden)
     work = request.home / "work"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 FORWARDED = (
     signal.SIGHUP,
@@ -29,26 +29,38 @@ def wait_for(child: int, status: int, received: Sequence[signal.Signals]) -> tup
 
     `status` is the reading end of bwrap's JSON status; `received` and SIGCHLD must be blocked.
     """
-    terminal = _Terminal()
     commands = _Command(status)
+    try:
+        code = wait_and_pass_on(child, received, commands.send)
+        # A monitor that was killed reports nothing; one that could set nothing up exits by itself.
+        return (code, commands.started()) if code >= 0 else (128 - code, True)
+    finally:
+        commands.close()
+
+
+def wait_and_pass_on(
+    child: int, received: Sequence[signal.Signals], send: Callable[[signal.Signals], None]
+) -> int:
+    """The exit code of `child`, negative for a signal; meanwhile what is `received` is sent on.
+
+    `received` and SIGCHLD must be blocked.
+    """
+    terminal = _Terminal()
     try:
         while True:
             received_signal = signal.sigwaitinfo({*received, signal.SIGCHLD})
             if received_signal.si_signo != signal.SIGCHLD:
                 # A hang-up goes to the session's leader alone, which may be this process.
                 if received_signal.si_code != _SI_KERNEL or received_signal.si_signo == signal.SIGHUP:
-                    commands.send(signal.Signals(received_signal.si_signo))
+                    send(signal.Signals(received_signal.si_signo))
                 continue
             pid, state = os.waitpid(child, os.WNOHANG | os.WUNTRACED)
             if pid and os.WIFSTOPPED(state):
                 _stop_with(child)
             elif pid:
-                code = os.waitstatus_to_exitcode(state)
-                # A monitor that was killed reports nothing; one that could set nothing up exits by itself.
-                return (code, commands.started()) if code >= 0 else (128 - code, True)
+                return os.waitstatus_to_exitcode(state)
     finally:
         terminal.take_back()
-        commands.close()
 
 
 def status_documents(text: str) -> dict[str, Any]:

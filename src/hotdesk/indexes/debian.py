@@ -7,7 +7,6 @@ machine's apt configuration.
 from __future__ import annotations
 
 import os
-import tomllib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
-from hotdesk.errors import IndexConfigurationError
+from hotdesk.errors import IndexConfigurationError, SettingsError
 from hotdesk.indexes.apt_config import (
     DEBIAN,
     SECURITY,
@@ -27,6 +26,8 @@ from hotdesk.indexes.apt_config import (
     snapshot_base_of,
 )
 from hotdesk.indexes.http import without_credentials
+from hotdesk.settings import read_settings as read_user_settings
+from hotdesk.settings import settings_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,7 +59,7 @@ class DebianArchives:
             f"no mirror of the archive `{archive}` is known",
             why="this machine's apt names none, and hotdesk has no address built in",
             hint=f"set {variable} to the address of a mirror (it ends in `/{archive}`), "
-            f"or `{key}` in the table `[debian]` of {_config_path()}",
+            f"or `{key}` in the table `[debian]` of {settings_path()}",
         )
 
     def locations(self, artifact: Artifact, snapshot: str) -> list[str]:
@@ -86,7 +87,7 @@ def locations(artifact: Artifact, snapshot: str) -> list[str]:
 def debian_archives() -> DebianArchives:
     """What this process's environment and this machine say; read once."""
     return find_archives(
-        os.environ, user_settings(_config_path()), read_sources(Path("/etc/apt")), read_settings()
+        os.environ, user_settings(settings_path()), read_sources(Path("/etc/apt")), read_settings()
     )
 
 
@@ -136,26 +137,16 @@ def _checked(uri: str, variable: str) -> str:
         raise IndexConfigurationError(
             f"`{without_credentials(uri)}` is not the address of a Debian mirror",
             why="only http, https and file addresses are supported",
-            hint=f"correct {variable}, or the table `[debian]` of {_config_path()}",
+            hint=f"correct {variable}, or the table `[debian]` of {settings_path()}",
         )
     return uri.rstrip("/")
 
 
-def _config_path() -> Path:
-    from platformdirs import user_config_path
-
-    return user_config_path("hotdesk") / "config.toml"
-
-
 def user_settings(path: Path) -> Mapping[str, str]:
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8")).get("debian", {})
-    except FileNotFoundError:
-        return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise IndexConfigurationError(f"`{path}` cannot be read", why=str(error)) from None
-    except RecursionError:
-        raise IndexConfigurationError(f"`{path}` cannot be read", why="a value is nested too deep") from None
+        table = read_user_settings(path).get("debian", {})
+    except SettingsError as error:
+        raise IndexConfigurationError(error.what, why=error.why) from None
     known = ("mirror", "security-mirror", "snapshot")
     if not isinstance(table, dict) or not all(
         key in known and isinstance(value, str) for key, value in table.items()

@@ -76,9 +76,9 @@ class _OnDisk(Stream):
             refuse("its archive is cut short", "in a header")
         return found
 
-    def pieces(self, size: int) -> Iterator[bytes]:
+    def pieces(self, size: int) -> Iterator[memoryview]:
         if size:
-            yield self._file.read(size)
+            yield memoryview(self._file.read(size))
 
     def must_be_over(self) -> None:
         """Whatever comes behind an archive's end, nobody looks there."""

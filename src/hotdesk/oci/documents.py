@@ -88,7 +88,7 @@ def parse_config(content: bytes, layers: int) -> Config:
     document = _object(content, "configuration")
     filesystem = document.get("rootfs")
     diff_ids = filesystem.get("diff_ids") if isinstance(filesystem, dict) else None
-    if not isinstance(diff_ids, list) or not all(_is_digest(digest) for digest in diff_ids):
+    if not isinstance(diff_ids, list) or not all(is_digest(digest) for digest in diff_ids):
         raise _refused("its configuration does not tell the digests of its layers' contents")
     if len(diff_ids) != layers:
         raise _refused(f"its configuration tells of {len(diff_ids)} layers, and its manifest of {layers}")
@@ -122,7 +122,7 @@ def _descriptor(row: object, largest: int) -> Descriptor:
     if not isinstance(row, dict):
         raise _refused("a descriptor in its manifest is no object")
     media_type, digest, size = row.get("mediaType"), row.get("digest"), row.get("size")
-    if not isinstance(media_type, str) or not isinstance(digest, str) or not _is_digest(digest):
+    if not isinstance(media_type, str) or not isinstance(digest, str) or not is_digest(digest):
         raise _refused("a descriptor in its manifest lacks its kind or a SHA-256 digest")
     if type(size) is not int or not 0 <= size <= largest:
         raise _refused(f"{digest} is said to have {size!r} bytes; from 0 to {largest:,} are allowed")
@@ -158,7 +158,7 @@ def _object(content: bytes, what: str) -> dict[str, Any]:
     return document
 
 
-def _is_digest(text: object) -> bool:
+def is_digest(text: object) -> bool:
     return isinstance(text, str) and _DIGEST.fullmatch(text) is not None
 
 

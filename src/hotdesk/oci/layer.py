@@ -142,8 +142,11 @@ def measure(members: Sequence[Member]) -> Measured:
 
 
 def made(members: Iterable[Member]) -> Iterator[Member]:
-    """The members that are not copied from an archive, which says by itself what they are."""
-    return (member for member in members if not (isinstance(member.entry, File) and member.entry.deflated))
+    """The files and links that are not copied from an archive, which says by itself what they are."""
+    for member in members:
+        entry = member.entry
+        if isinstance(entry, Link) or (isinstance(entry, File) and not entry.deflated):
+            yield member
 
 
 def marks(members: Iterable[Member]) -> str:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 MOST_UNPACKED = 256 << 30
 """Bytes of all layers of an image together."""
+KEPT_AS = "image"
+"""Among what a desk keeps: the file with the digest of the pulled image that it was opened from."""
 _PIECE = 1 << 20
 _MOST_RATIO = 250
 _RATIO_COUNTS_FROM = 1 << 30
@@ -96,9 +98,23 @@ def pulled_image(store: Store, digest: str) -> PulledImage:
 
 def _layer(store: Store, descriptor: Descriptor, config: Config, number: int, size: int) -> Layer:
     path = store.place("blob", bare(descriptor.digest))
+    if not is_whole(store, descriptor):
+        raise RegistryError(
+            f"the layer {descriptor.digest} is not in the store",
+            why="it was removed, perhaps because it was damaged",
+            hint="pull the image again",
+        )
     blob = Blob(descriptor, partial(_read, path))
     archive = partial(archive_chunks, path, descriptor.media_type)
     return Layer(blob, config.diff_ids[number], size, archive, config.history[number])
+
+
+def is_whole(store: Store, layer: Descriptor) -> bool:
+    """Whether the layer's blob is in the store."""
+    try:
+        return store.place("blob", bare(layer.digest)).stat().st_size == layer.size
+    except OSError:
+        return False
 
 
 def keep(store: Store, manifest: bytes, config: bytes, sizes: Sequence[int]) -> str:
@@ -131,8 +147,7 @@ def differences(store: Store, item: Path) -> list[str]:
     assert isinstance(manifest, Manifest)
     if image.id != manifest.config.digest:
         found.append(f"{_CONFIG} is damaged")
-    missing = [blob for blob in sorted(blobs_of(item)) if not store.place("blob", blob).is_file()]
-    return [*found, *(f"the blob {blob} is missing" for blob in missing)]
+    return found
 
 
 def known_contents(store: Store) -> dict[str, Contents]:

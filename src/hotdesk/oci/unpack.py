@@ -65,7 +65,7 @@ class _Writer:
     def begin(self) -> None:
         self.stack.begin()
 
-    def write(self, change: Change, content: Iterator[bytes]) -> None:
+    def write(self, change: Change, content: Iterator[memoryview]) -> None:
         for path in change.removed:
             self._remove(f"{self._tree}/{path}")
         for path in change.parents:
@@ -97,15 +97,14 @@ class _Writer:
             os.mkdir(full)
         os.chmod(full, mode)
 
-    def _file(self, node: Node, full: str, content: Iterator[bytes]) -> None:
+    def _file(self, node: Node, full: str, content: Iterator[memoryview]) -> None:
         digest = hashlib.sha256()
         descriptor = os.open(full, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             for piece in content:
                 digest.update(piece)
-                view = memoryview(piece)
-                while view:
-                    view = view[os.write(descriptor, view) :]
+                while piece:
+                    piece = piece[os.write(descriptor, piece) :]
             os.fchmod(descriptor, _mode(node))
             os.utime(descriptor, (node.header.mtime, node.header.mtime))
         finally:

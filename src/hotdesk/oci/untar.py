@@ -54,7 +54,7 @@ class Header:
     target: str = ""
 
 
-def members(chunks: Iterable[bytes]) -> Iterator[tuple[Header, Iterator[bytes]]]:
+def members(chunks: Iterable[bytes]) -> Iterator[tuple[Header, Iterator[memoryview]]]:
     """Each member with its content, which can be read until the next one is asked for.
 
     `UnsafeArchiveError` for what no layer may hold: a path that leaves the tree, a device, a field that is
@@ -114,7 +114,7 @@ class Stream:
             refuse("its archive is cut short", "in a header")
         return found
 
-    def pieces(self, size: int) -> Iterator[bytes]:
+    def pieces(self, size: int) -> Iterator[memoryview]:
         """The next `size` bytes; `UnsafeArchiveError` where there are fewer."""
         left = size
         for piece in self._some(size):
@@ -140,12 +140,12 @@ class Stream:
                 refuse("its archive goes on after its end", "there is data that no tool unpacks")
             self._left = memoryview(b"")
 
-    def _some(self, size: int) -> Iterator[bytes]:
+    def _some(self, size: int) -> Iterator[memoryview]:
         while size and (self._left or self._refill()):
             piece = self._left[:size]
             self._left = self._left[size:]
             size -= len(piece)
-            yield bytes(piece)
+            yield piece
 
     def _refill(self) -> bool:
         for chunk in self._chunks:

@@ -137,7 +137,7 @@ class LayerReader:
     def unpacked(self) -> int:
         return self._archive.size
 
-    def members(self) -> Iterator[tuple[Header, Iterator[bytes]]]:
+    def members(self) -> Iterator[tuple[Header, Iterator[memoryview]]]:
         """Its members, as `untar.members` gives them.
 
         `UnsafeArchiveError` where one may not be, where it inflates without measure, and at the end where

@@ -12,7 +12,7 @@ from hotdesk.fetch.partial import full, writing
 from hotdesk.fetch.transfer import Transfer
 from hotdesk.lock import Artifact
 from hotdesk.oci.documents import Index, Manifest, parse_config
-from hotdesk.oci.pulled import Contents, bare, contents_of, keep, known_contents, remember_reference
+from hotdesk.oci.pulled import Contents, bare, contents_of, is_whole, keep, known_contents, remember_reference
 from hotdesk.oci.registry.crew import for_each
 from hotdesk.oci.registry.manifests import Found, find_manifest, read_blob
 from hotdesk.oci.registry.origins import remember
@@ -122,14 +122,7 @@ def _no_platform(reference: Reference, platform: str, offered: Sequence[str]) ->
 
 def _missing(store: Store, layers: Sequence[Descriptor]) -> list[Descriptor]:
     unique = {layer.digest: layer for layer in layers}
-    return [layer for layer in unique.values() if not _is_whole(store, layer)]
-
-
-def _is_whole(store: Store, layer: Descriptor) -> bool:
-    try:
-        return store.place("blob", bare(layer.digest)).stat().st_size == layer.size
-    except OSError:
-        return False
+    return [layer for layer in unique.values() if not is_whole(store, layer)]
 
 
 def _check_space(store: Store, missing: Sequence[Descriptor]) -> None:

@@ -68,10 +68,10 @@ def push(
         sending = _Sending(store, session, origins, progress)
         sending.send(layers)
         sending.send(_unique(image.config_blob for image in images))
-        for image in images:
-            _put_manifest(session, image.manifest, image.manifest.descriptor.digest)
         top = images[0].manifest if len(images) == 1 and not join else _index(session, images, join=join)
-        _put_manifest(session, top, top.descriptor.digest)
+        manifests = {blob.descriptor.digest: blob for blob in (*(image.manifest for image in images), top)}
+        for digest, manifest in manifests.items():
+            _put_manifest(session, manifest, digest)
         _put_manifest(session, top, reference.tag)
     count = sending.outcomes
     return Pushed(

@@ -10,13 +10,13 @@ import re
 from dataclasses import dataclass, replace
 
 from hotdesk.errors import UsageError
+from hotdesk.oci.documents import is_digest
 
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
 _HOST = re.compile(rf"(?P<name>{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:.]+\])(?::(?P<port>[0-9]{{1,5}}))?")
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REPOSITORY = re.compile(rf"{_PART}(?:/{_PART})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _LONGEST = 255
 _EXAMPLE = "name it like `registry.example/team/desk:1`"
 
@@ -65,7 +65,7 @@ def parse_reference(text: str) -> Reference:
     if "://" in text:
         raise _refused(text, "it begins with a scheme", "leave out what stands before the host")
     rest, at, digest = text.partition("@")
-    if at and not _DIGEST.fullmatch(digest):
+    if at and not is_digest(digest):
         raise _refused(text, f"`{digest}` is no digest", "a digest is `sha256:` and 64 hexadecimal digits")
     host, slash, path = rest.partition("/")
     if not slash or not _names_host(host):
@@ -83,10 +83,6 @@ def parse_reference(text: str) -> Reference:
     if len(host) + 1 + len(repository) > _LONGEST:
         raise _refused(text, f"it has more than {_LONGEST} characters", _EXAMPLE)
     return Reference(host, repository, tag or ("" if digest else "latest"), digest)
-
-
-def is_digest(text: object) -> bool:
-    return isinstance(text, str) and _DIGEST.fullmatch(text) is not None
 
 
 def _names_host(host: str) -> bool:

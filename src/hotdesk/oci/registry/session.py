@@ -70,6 +70,7 @@ class Session:
         self.reference = reference
         self.patience = patience
         self.pause = pause
+        self._scheme = "https"
         self.authority = Authority(
             self._ask,
             lambda: find_login(reference.registry, reference.repository),
@@ -87,7 +88,8 @@ class Session:
             headers={"User-Agent": f"hotdesk/{__version__}", "Accept-Encoding": "identity"},
             trust_env=not self.reference.is_loopback,  # no proxy leads back to this machine
         )
-        self._scheme = self.persist(self._plain_or_not) if self.reference.is_loopback else "https"
+        if self.reference.is_loopback:
+            self._scheme = self.persist(self._plain_or_not)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -135,7 +137,6 @@ class Session:
                 if status == 401 and ours and renewals < _MOST_RENEWALS:
                     renewals += 1
                     challenges = response.headers.get_list("WWW-Authenticate")
-                    response.close()
                     if self.authority.renew(challenges, known, loopback=self.reference.is_loopback):
                         continue
                 elif status in _REDIRECTS and (status > 303 or method in ("GET", "HEAD")):

@@ -1,0 +1,117 @@
+"""A desk's Jupyter in a container. Whether it runs is told by the engine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from hotdesk.desk import folder as folders
+from hotdesk.desk import jupyter
+from hotdesk.desk.runner import Activity
+from hotdesk.engines import containers
+from hotdesk.engines.client import ENGINES, Client
+from hotdesk.engines.request import PORT, ContainerRequest, LoadedImage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from hotdesk.desk.folder import Desk
+    from hotdesk.desk.order import DeskOrder
+    from hotdesk.engines.request import ContainerEngineName
+    from hotdesk.errors import EngineError
+
+_ANYWHERE = "0.0.0.0"  # noqa: S104  # inside; the engine leads the host's loopback there
+_OPTIONS = (
+    "--ServerApp.allow_root=True",  # where the caller is, or is taken for root inside
+    "--ServerApp.allow_remote_access=False",  # or a page from elsewhere could call itself by another name
+)
+_RECORD = "container"
+_FILES = "inside"
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A desk's container: its name, and the caller's variables that chose the engine's server."""
+
+    engine: ContainerEngineName
+    name: str
+    chosen: Mapping[str, str]
+
+
+def new_container(engine: ContainerEngineName, folder: Path) -> Container:
+    """The one that the desk in `folder` is to have; no two desks share a name, whoever's they are."""
+    unique = hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]
+    return Container(engine, f"hotdesk-{folder.name}-{unique}", Client.of(engine).chosen)
+
+
+def container_of(folder: Path) -> Container | None:
+    """The container that was started last for the desk in `folder`, None where that was a sandbox."""
+    try:
+        folders.check_private(folder)  # or somebody else might name a container to be ended
+        found = json.loads((folder / _RECORD).read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise folders.damaged(folder, error.strerror or str(error), _RECORD) from error
+    except (ValueError, RecursionError):
+        raise folders.damaged(folder, "it was cut short or overwritten", _RECORD) from None
+    try:
+        if found["engine"] in ENGINES:
+            chosen = {str(name): str(value) for name, value in found["chosen"].items()}
+            return Container(found["engine"], str(found["name"]), chosen)
+    except (KeyError, TypeError, AttributeError):
+        pass
+    raise folders.damaged(folder, "it was edited, or another version of hotdesk wrote it", _RECORD)
+
+
+class ContainerRunner:
+    def __init__(self, folder: Path, container: Container) -> None:
+        self._folder = folder
+        self._name = container.name
+        self._container = container
+        self._client = Client.of(container.engine, container.chosen)
+
+    def start(self, order: DeskOrder, desk: Desk, record: Callable[[], None]) -> None:
+        for name in ("log", "status"):  # the second is a sandbox's
+            (self._folder / name).unlink(missing_ok=True)
+        os.close(folders.open_private(self._folder / "log"))
+        inside = self._folder / _FILES
+        folders.make_folder(inside)
+        with folders.exclusive(self._folder / "alive"):
+            folders.write_private(self._folder / _RECORD, json.dumps(asdict(self._container)).encode())
+            record()
+            containers.remove(self._client, self._name)
+            containers.start(self._client, self._request(order, desk), inside)
+
+    def activity(self) -> Activity:
+        state = self._client.container(self._name)
+        if state is None:  # while it is being made, too
+            return Activity(folders.is_locked(self._folder / "alive"))
+        if state["Running"]:
+            return Activity(runs=True)
+        return Activity(runs=False, exit_code=int(state["ExitCode"]))
+
+    def end_politely(self, within: float) -> None:
+        containers.stop(self._client, self._name, within)
+
+    def end(self) -> None:
+        containers.remove(self._client, self._name)
+        (self._folder / _RECORD).unlink(missing_ok=True)
+
+    def explain_end(self, log: str) -> EngineError | None:  # noqa: ARG002
+        return None  # one that cannot be started says so at once
+
+    def _request(self, order: DeskOrder, desk: Desk) -> ContainerRequest:
+        assert isinstance(order.root, LoadedImage)
+        return ContainerRequest.of(
+            jupyter.request(order, desk, _ANYWHERE, PORT, *_OPTIONS),
+            order.root,
+            self._name,
+            order.limits,
+            port=desk.port,
+            log=desk.log,
+        )

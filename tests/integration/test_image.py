@@ -1,0 +1,143 @@
+"""One image from one lock, wherever and by whomever it is built."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click.core
+import pytest
+from tests.support.commandline import Hotdesk
+from tests.support.folders import open_folder
+from tests.support.host import lacking
+
+from hotdesk import errors
+
+pytestmark = pytest.mark.integration
+
+NOBODY = 65534
+
+
+def open_python() -> str:
+    """A Python of this version that other users may start."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    places = (Path(sys.executable).resolve(), Path("/usr/bin/python3").resolve())
+    reached = [
+        python
+        for python in places
+        if python.name == version and all(folder.stat().st_mode & 0o001 for folder in python.parents)
+    ]
+    if not reached:
+        lacking(f"no {version} can be started by another user")
+    return str(reached[0])
+
+
+def copied(project: Hotdesk, folder: Path) -> Hotdesk:
+    shutil.copytree(project.folder, folder)
+    return Hotdesk(folder, project.store, project.data)
+
+
+@pytest.fixture(scope="module")
+def built(jupyter: Hotdesk, tmp_path_factory: pytest.TempPathFactory) -> tuple[Hotdesk, dict[str, Any]]:
+    """A project with its image, and what `hotdesk build` said of it."""
+    project = copied(jupyter, tmp_path_factory.mktemp("built") / "project")
+    return project, project.json("build", timeout=600)
+
+
+def test_the_lock_knows_the_image_from_its_first_build_on(built: tuple[Hotdesk, dict[str, Any]]) -> None:
+    project, image = built
+
+    lock = json.loads((project.folder / "hotdesk.lock").read_text())
+
+    known = lock["images"]["linux/amd64"]["default"]
+    assert known["id"] == image["id"]
+    assert [layer[0] for layer in known["layers"]] == [layer["diff_id"] for layer in image["layers"]]
+    project.run("lock", "--check")
+
+
+def test_a_second_build_finds_it_there(built: tuple[Hotdesk, dict[str, Any]]) -> None:
+    project, image = built
+    before = (project.folder / "hotdesk.lock").read_bytes()
+    started = time.monotonic()
+
+    again = project.json("build", "--offline")
+
+    assert again == image
+    assert (project.folder / "hotdesk.lock").read_bytes() == before
+    assert time.monotonic() - started < 5
+
+
+def test_it_is_the_same_for_another_user_home_folder_time_zone_locale_umask_and_core_count(
+    built: tuple[Hotdesk, dict[str, Any]],
+) -> None:
+    project, image = built
+    user = NOBODY if os.geteuid() == 0 else os.geteuid()
+    libraries = [str(Path(inspect.getfile(module)).parent.parent) for module in (errors, click.core)]
+    with open_folder() as elsewhere:
+        for name in ("home", "store/downloads", "data", "another folder"):
+            (elsewhere / name).mkdir(parents=True)
+        for name in ("hotdesk.toml", "hotdesk.lock"):
+            shutil.copy(project.folder / name, elsewhere / "another folder" / name)
+        for file in (project.store / "downloads").iterdir():
+            shutil.copyfile(file, elsewhere / "store/downloads" / file.name)
+        for path in (elsewhere / "store", *elsewhere.rglob("*")):
+            os.chown(path, user, user if os.geteuid() == 0 else -1)
+        (elsewhere / "store").chmod(0o700)
+        done = subprocess.run(
+            ["taskset", "--cpu-list", "0", open_python(), "-m", "hotdesk", "build", "--offline", "--json"],
+            cwd=elsewhere / "another folder",
+            env={
+                "PATH": os.environ["PATH"],
+                "PYTHONPATH": os.pathsep.join(libraries),
+                "HOME": str(elsewhere / "home"),
+                "HOTDESK_STORE": str(elsewhere / "store"),
+                "HOTDESK_DATA": str(elsewhere / "data"),
+                "TZ": "Pacific/Kiritimati",
+                "LC_ALL": "C",
+                "PYTHONHASHSEED": "7",
+            },
+            user=user if os.geteuid() == 0 else None,
+            group=user if os.geteuid() == 0 else None,
+            extra_groups=[] if os.geteuid() == 0 else None,
+            umask=0o077,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == image
+
+
+def test_a_build_that_gives_another_image_says_which_layer_and_which_file(
+    built: tuple[Hotdesk, dict[str, Any]], tmp_path: Path
+) -> None:
+    """As it is where a compiler or a script of Debian's has done something else here."""
+    project, _ = built
+    here = copied(project, tmp_path / "project")
+    lock = here.folder / "hotdesk.lock"
+    known = json.loads(lock.read_text())
+    image = known["images"]["linux/amd64"]["default"]
+    image["id"] = f"sha256:{'0' * 64}"
+    layer = image["layers"][-1]
+    layer[0] = f"sha256:{'1' * 64}"
+    layer[1] = layer[1][:40] + ("AA" if layer[1][40:42] != "AA" else "BB") + layer[1][42:]
+    lock.write_text(json.dumps(known))
+
+    refused = here.try_("build")
+    accepted = here.try_("build", "--accept")
+
+    assert refused.returncode == 1
+    assert "is not the one that the lock knows" in refused.stderr
+    assert f"layer {len(image['layers'])} (" in refused.stderr
+    assert "differs, first in `opt/desk/" in refused.stderr
+    assert accepted.returncode == 0
+    assert here.try_("build").returncode == 0
