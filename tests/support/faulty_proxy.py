@@ -71,6 +71,7 @@ class FaultyProxy:
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     proxy: FaultyProxy
+    upstream: http.client.HTTPConnection | None = None
 
     def handle_any(self) -> None:
         harm = self.proxy.choose(f"{self.command} {self.path}")
@@ -78,11 +79,15 @@ class Handler(BaseHTTPRequestHandler):
             self.proxy.ranges.append(wanted)
         if self.length > self.proxy.limit:
             harm = answers(413)
-        if harm:
-            self.close_connection = True
-            harm(self)
-        else:
-            self.answer(self.ask())
+        try:
+            if harm:
+                self.close_connection = True
+                harm(self)
+            else:
+                self.answer(self.ask())
+        finally:
+            if self.upstream:
+                self.upstream.close()
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = handle_any  # noqa: N815
 
@@ -92,7 +97,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def ask(self, most: int | None = None) -> http.client.HTTPResponse:
         """Pass the request on, its body up to `most` bytes."""
-        upstream = http.client.HTTPConnection(self.proxy.upstream, timeout=60)
+        upstream = self.upstream = http.client.HTTPConnection(self.proxy.upstream, timeout=60)
         upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
         for name, value in self.headers.items():
             upstream.putheader(name, value)
@@ -103,7 +108,6 @@ class Handler(BaseHTTPRequestHandler):
             upstream.send(piece)
             left -= len(piece)
         if most is not None:
-            upstream.close()
             raise BrokenOffError
         return upstream.getresponse()
 
@@ -173,7 +177,7 @@ def passes_on(part: int) -> Harm:
         try:
             handler.ask(part)
         except BrokenOffError:
-            time.sleep(0.05)
+            time.sleep(0.05)  # else the registry may not have read it yet
             handler.reset()
 
     return harm

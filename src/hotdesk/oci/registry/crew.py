@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, TypeVar
 
+from hotdesk.fetch.fetcher import SECONDS_TO_STOP
 from hotdesk.fetch.transfer import Stop, StoppedError
 
 if TYPE_CHECKING:
@@ -37,8 +38,10 @@ def for_each(things: Iterable[T], work: Callable[[T, Stop], None], threads: int)
             except BaseException as error:  # noqa: BLE001 (handed to the thread that waits)
                 done.put(error)
 
-    for number in range(min(threads, total)):
-        threading.Thread(target=run, name=f"registry-{number}", daemon=True).start()
+    names = [f"registry-{number}" for number in range(min(threads, total))]
+    crew = [threading.Thread(target=run, name=name, daemon=True) for name in names]
+    for thread in crew:
+        thread.start()
     try:
         for _ in range(total):
             if (failure := done.get()) and not isinstance(failure, StoppedError):
@@ -46,3 +49,5 @@ def for_each(things: Iterable[T], work: Callable[[T, Stop], None], threads: int)
     finally:
         waiting.clear()
         stop.pull()
+        for thread in crew:
+            thread.join(SECONDS_TO_STOP / len(crew))
