@@ -104,7 +104,7 @@ imports = ["import x"]
         (DESK + "name = 'b'\n", "line 5: this is not TOML: cannot overwrite a value"),
         (DESK + '[packages]\npypi = ["a"\n', "this is not TOML"),
         (DESK + "[variants.A]\n", "line 5: `A` cannot be the name of a variant"),
-        (DESK.replace("debian:trixie", "oci:x"), "OCI images as a base come later"),
+        (DESK.replace("debian:trixie", "oci:x"), "names no registry"),
     ],
 )
 def test_a_problem_is_told_with_its_line(text: str, told: str) -> None:

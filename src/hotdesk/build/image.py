@@ -1,6 +1,6 @@
 """A locked desk as an image: which layers it has, what is in each, and what its configuration says.
 
-    base system        one layer
+    base system        one layer; on an image, that image's layers as they are, and one with what changed
     the environment    a layer with what makes /opt/desk a virtual environment
     wheels             a layer for each group of the lock's plan, with the bytecode of its wheels
 
@@ -17,6 +17,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from hotdesk.build.assembly import Assembly
+from hotdesk.build.base import base_layers, bring_base
 from hotdesk.build.bytecode import Interpreter, compile_wheels
 from hotdesk.build.environment import shared_paths, winning
 from hotdesk.build.processes import Unpackers
@@ -61,6 +62,7 @@ def build_image(
     Its layers read their parts from the store: keep those there with `store.using(Keys.of(locked).items())`.
     """
     keys = Keys.of(locked)
+    bring_base(store, locked, offline=offline, progress=progress)
 
     def fill(item: Path) -> None:
         with Fetcher(store, offline=offline, snapshot=locked.snapshot, progress=progress) as fetcher:
@@ -83,8 +85,9 @@ def build_image(
 def locked_image(store: Store, locked: LockedVariant) -> LockedImage:
     """What a lock should know of the image of `locked`, which was built."""
     rows = _read(store.item("image", Keys.of(locked).image))
-    layers = tuple(LockedLayer(f"sha256:{measured.diff_id}", measured.files) for _, measured in rows)
-    return LockedImage(_image(store, locked, rows).id, layers)
+    base = [LockedLayer(layer.diff_id, "") for layer in base_layers(store, locked.base_image)]
+    layers = [LockedLayer(f"sha256:{measured.diff_id}", measured.files) for _, measured in rows]
+    return LockedImage(_image(store, locked, rows).id, (*base, *layers))
 
 
 def verify_image(store: Store, item: Path) -> list[str]:
@@ -101,7 +104,8 @@ def _differs(
 ) -> ImageError:
     """Where the image is not the one that the lock knows: the first layer, and the first file in it."""
     where = "its configuration is another one"
-    for number, (recipe, measured) in enumerate(rows):
+    below = len(image.layers) - len(rows)  # those of the image that it is built on, which the lock pins
+    for number, (recipe, measured) in enumerate(rows, below):
         known = locked.layers[number] if number < len(locked.layers) else None
         if known is None or known.diff_id != f"sha256:{measured.diff_id}":
             layer = f"layer {number + 1} ({image.layers[number].history[:60]}…)"
@@ -262,7 +266,8 @@ def _image(store: Store, locked: LockedVariant, rows: Sequence[tuple[Recipe, Mea
         _layer(store, recipe, measured, history)
         for (recipe, measured), history in zip(rows, histories, strict=True)
     ]
-    return image_of(locked.platform, settings_of(locked), layers)
+    below = base_layers(store, locked.base_image)
+    return image_of(locked.platform, settings_of(locked), [*below, *layers])
 
 
 def _listed(packages: Sequence[PythonPackage] | Sequence[DebianPackage]) -> str:
@@ -298,12 +303,20 @@ def settings_of(locked: LockedVariant) -> dict[str, Any]:
             "StartPeriod": 60 * _SECOND,
         },
         "Labels": {
-            "org.opencontainers.image.base.name": locked.base,
+            **_base_labels(locked),
             "org.opencontainers.image.title": f"hotdesk desk, Python {locked.python}, {locked.variant}",
         },
         "User": f"{USER_ID}:{USER_ID}",
         "WorkingDir": WORK,
     }
+
+
+def _base_labels(locked: LockedVariant) -> dict[str, str]:
+    """Without the registry: an image from a mirror of it makes the same desk."""
+    label = "org.opencontainers.image.base"
+    if locked.base_image is None:
+        return {f"{label}.name": locked.base}
+    return {f"{label}.name": locked.base.partition(":")[2], f"{label}.digest": locked.base_image.digest}
 
 
 def _environment() -> dict[str, str]:

@@ -10,7 +10,7 @@ import os
 import posixpath
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from hotdesk.build.inside import read, resolved
 from hotdesk.errors import StoreError
@@ -20,12 +20,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hotdesk.build.configure import OwnerChange
-    from hotdesk.build.unpack import SystemTree
 
 OWNERSHIP = "ownership.json"
 
 
-def settle_ownership(tree: SystemTree, changes: Sequence[OwnerChange]) -> dict[str, Ownership]:
+class Declared(Protocol):
+    """A tree, and whose each path is by what its packages or its image declare."""
+
+    @property
+    def root(self) -> str: ...
+
+    @property
+    def ownership(self) -> Mapping[str, Ownership]: ...
+
+
+def settle_ownership(tree: Declared, changes: Sequence[OwnerChange]) -> dict[str, Ownership]:
     """The owner and mode of all that is in the tree now; modes on disk become plain ones on the way.
 
     A mode that a script changed wins over its package's, and so do the owners that `changes` name.

@@ -36,15 +36,22 @@ def resolve(
 ) -> list[Candidate]:
     """All packages of a desk, sorted by name; essential packages need not be asked for.
 
+    What is installed already stays, with the version that it has if everything else allows it.
     A request is `name` or `name=version`; their order makes no difference. `prefer` maps names to
     versions that are kept while they are offered and everything else allows it. Raises `ResolveError`,
     with all unknown names at once.
     """
     wanted = _wanted(universe, requests)
-    kept = {name: version for name, version in (prefer or {}).items() if name not in wanted.versions}
+    installed = universe.installed()
+    kept = {
+        name: version
+        for name, version in {**installed, **(prefer or {})}.items()
+        if name not in wanted.versions
+    }
+    always = sorted(installed) or universe.essential()
     while True:
         solver = _Solver(universe, {**kept, **wanted.versions})
-        problems = solver.solve([*universe.essential(), *sorted(wanted.names)])
+        problems = solver.solve([*always, *sorted(wanted.names)])
         if not problems:
             return solver.result()
         culprits = {name for problem in problems for name in problem.names if name in kept}
