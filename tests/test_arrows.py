@@ -21,7 +21,7 @@ LEVELS: list[set[str]] = [
     {"build", "resolve", "project", "doctor"},
     {"desk"},
     {"cache"},
-    {"opening"},
+    {"opening", "image_desks"},
     {"packing"},
     {"cli", "__main__"},
 ]

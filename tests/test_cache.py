@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.layers.wheelhouse import WHEEL, write_wheel
 from tests.support.environments import make_environment
+from tests.support.images import put_in_store, small_image
 
 from hotdesk.build.environment import add_bytecode
 from hotdesk.build.spare import keep_spare
 from hotdesk.cache import collect_garbage, usage, users, verify
 from hotdesk.desk.folder import Desk, make_folder, write_desk
 from hotdesk.engines.request import Root
-from hotdesk.errors import StoreError
+from hotdesk.errors import RegistryError, StoreError
 from hotdesk.keys import Keys
 from hotdesk.layers.contents import scan_tree, write_contents
 from hotdesk.layers.wheels import make_wheel_tree
@@ -33,6 +34,7 @@ from hotdesk.lock import (
     format_lock,
     write_lock,
 )
+from hotdesk.oci.pulled import bare, pulled_image, remember_reference
 from hotdesk.store import Store
 
 if TYPE_CHECKING:
@@ -316,6 +318,22 @@ def test_what_a_killed_process_left_goes_and_what_a_living_one_makes_stays(shelf
         alive.join()
 
 
+def test_pulled_images_go_with_their_blobs_unless_a_process_uses_them(shelf: Shelf) -> None:
+    kept, gone = (put_in_store(shelf.store, small_image(seed)) for seed in (1, 2))
+    remember_reference(shelf.store, "registry.example/desk:1", kept)
+    remember_reference(shelf.store, "registry.example/desk:2", gone)
+
+    with shelf.store.using([("pulled", bare(kept))]):
+        collect_garbage(shelf.store)
+        assert pulled_image(shelf.store, kept).id == small_image(1).id
+    assert not shelf.store.item("pulled", bare(gone)).exists()
+    assert len(list((shelf.store.root / "blobs").iterdir())) == 3
+
+    collect_garbage(shelf.store)
+    assert list((shelf.store.root / "blobs").iterdir()) == []
+    assert list((shelf.store.root / "pulled").iterdir()) == []
+
+
 def test_a_file_that_several_items_share_is_counted_once(shelf: Shelf) -> None:
     package = shelf.wheel("big")
     shelf.open(shelf.lock(package), "one")
@@ -370,6 +388,21 @@ def test_a_flipped_byte_in_a_download_is_found(opened: Shelf) -> None:
     [problem] = problems(opened)
 
     assert problem.startswith(f"downloads/{path.name}: its SHA-256 is ")
+
+
+def test_a_flipped_byte_in_a_blob_is_found_and_repaired(shelf: Shelf) -> None:
+    digest = put_in_store(shelf.store, small_image())
+    assert verify(shelf.store) == []
+    path = min((shelf.store.root / "blobs").iterdir())
+    flip(path)
+
+    blob, image = verify(shelf.store, repair=True)
+
+    assert blob.text.startswith(f"blobs/{path.name}: its SHA-256 is ")
+    assert image.text.startswith(f"items/pulled/{bare(digest)}: the layer sha256:{path.name} is not in the")
+    assert verify(shelf.store) == []
+    with pytest.raises(RegistryError, match="is not in the store"):
+        pulled_image(shelf.store, digest)
 
 
 def test_a_flipped_byte_in_a_wheel_is_found_in_its_environment_too(opened: Shelf) -> None:

@@ -255,3 +255,18 @@ def test_removing_a_tree_never_follows_a_link_out_of_it(tmp_path: Path) -> None:
 
     assert not tree.exists()
     assert outside.stat().st_mode & 0o777 == 0o500
+
+
+def test_a_blob_that_another_boot_left_unsettled_is_removed(store: Store) -> None:
+    for shelf in ("blob", "download"):
+        place = store.place(shelf, "ab" * 32)
+        place.parent.mkdir(parents=True)
+        place.write_bytes(b"perhaps")
+        store.mark_unsettled(shelf, "ab" * 32)
+    for mark in (store.root / "unsettled").iterdir():
+        mark.rename(mark.with_name("another-boot." + mark.name.partition(".")[2]))
+
+    store.remove_unsettled()
+
+    assert not store.place("blob", "ab" * 32).exists()
+    assert not store.place("download", "ab" * 32).exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,10 @@ from typing import TYPE_CHECKING
 
 from hotdesk.desk import data_path, end_abandoned
 from hotdesk.errors import HotdeskError, LockError, StoreError
-from hotdesk.keys import Needs, needs_of
+from hotdesk.keys import IMAGE_NAME, Needs, needs_of, unpacked_key
 from hotdesk.layers.contents import verify_tree
 from hotdesk.lock import LOCK_NAME, read_lock
-from hotdesk.oci.documents import is_digest
-from hotdesk.oci.pulled import KEPT_AS, bare, blobs_of
+from hotdesk.oci.pulled import blobs_of
 from hotdesk.progress import SILENT
 from hotdesk.store import remove_tree
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
     from hotdesk.progress import Progress
     from hotdesk.store import Kind, Store
-
-_NOTHING = Needs(frozenset(), frozenset())
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,22 +62,19 @@ def _desks() -> Iterator[User]:
     """By their folders alone: what a damaged desk needs may not go either."""
     for folder in _children(data_path() / "desks"):
         kept = folder / "keep" / LOCK_NAME
-        if folder.name.startswith(".") or not kept.parent.exists():
-            continue  # it was never opened
-        image = kept.with_name(KEPT_AS)
-        if image.exists():
-            yield _user_of_image(folder, image)
-        if kept.exists() or not image.exists():
+        if (image := kept.with_name(IMAGE_NAME)).exists():
+            yield _user_of_image(f"desk {folder.name}", image)
+        elif not folder.name.startswith(".") and kept.parent.exists():  # else it was never opened
             yield _user(f"desk {folder.name}", kept, f"remove it: `hotdesk rm {folder.name}`")
 
 
-def _user_of_image(folder: Path, image: Path) -> User:
-    digest = image.read_text(encoding="ascii", errors="replace").strip()
-    items: frozenset[tuple[Kind, str]] = frozenset({("pulled", bare(digest))})
-    if not is_digest(digest):
-        cure = f"remove it: `hotdesk rm {folder.name}`"
-        return User(f"desk {folder.name}", _NOTHING, f"{image} is damaged", cure)
-    return User(f"desk {folder.name}", Needs(frozenset(), items))
+def _user_of_image(name: str, kept: Path) -> User:
+    try:
+        image_id = str(json.loads(kept.read_bytes())["id"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        cure = f"remove it: `hotdesk rm {name.partition(' ')[2]}`"
+        return User(name, Needs(frozenset(), frozenset()), f"{kept}: {error}", cure)
+    return User(name, Needs(frozenset(), frozenset({("unpacked", unpacked_key(image_id))})))
 
 
 def _opened_locks(store: Store) -> Iterator[Path]:
@@ -100,7 +95,7 @@ def _user(name: str, lock: Path, cure: str) -> User:
         problem = ": ".join(part for part in (error.what, error.why) if part)
     except OSError as error:
         problem = f"{lock}: {error.strerror}"
-    return User(name, _NOTHING, problem, cure)
+    return User(name, Needs(frozenset(), frozenset()), problem, cure)
 
 
 def usage(store: Store, progress: Progress = SILENT) -> list[Usage]:

@@ -25,6 +25,10 @@ _BUILT = "built 1"
 _BYTECODE = "bytecode 1"
 _ENVIRONMENT = "environment 2"
 _IMAGE = "image 1"
+_UNPACKED = "unpacked 1"
+
+IMAGE_NAME = "image.json"
+"""The file beside a desk that was opened straight from an image, which says what image that is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +136,11 @@ def image_key(locked: LockedVariant, system: str, environment: str) -> str:
     """An image; the layers that the packages are in are part of it."""
     layers = (str(package.layer) for package in locked.pypi)
     return item_key(_IMAGE, locked.platform, locked.variant, locked.base, system, environment, *layers)
+
+
+def unpacked_key(image_id: str) -> str:
+    """The tree of an image, by the image's ID."""
+    return item_key(_UNPACKED, image_id)
 
 
 def interpreter_packages(python: str) -> tuple[str, ...]:

@@ -81,9 +81,9 @@ def open_project_desk(
     """The desk of `project`, built where it has to be, started, and answering."""
     locked = project.select(variant)
     _refuse_gpu(project.spec.variant(locked.variant))
-    _check_folder(project.folder, preparation)
+    check_folder(project.folder, preparation)
     desk = claim(name or project.spec.name, Owner(project.folder, locked.variant), fixed=name is not None)
-    _refuse_other_engine(desk, preparation)
+    refuse_other_engine(desk, preparation)
     if port is not None and condition(desk).state not in ("running", "starting"):
         require_free(port)
     keep = {
@@ -95,7 +95,7 @@ def open_project_desk(
         "variant": locked.variant,
         "port": str(port or project.spec.port),
         "lock": hashlib.sha256(keep[LOCK_NAME]).hexdigest(),
-        **_labels_of(preparation.limits),
+        **labels_of(preparation.limits),
     }
     opened = _open(desk, locked, preparation, labels=labels, keep=keep, port_fixed=port is not None)
     if opened.already and opened.desk.labels.get("lock") != labels["lock"]:
@@ -123,7 +123,7 @@ def reopen(desk: Desk, preparation: Preparation, *, port: int | None = None) -> 
     locked = replace(locked, source=spec.base_reference)
     wanted = port or int(desk.labels.get("port") or spec.port)
     labels = {**desk.labels, "port": str(wanted)}
-    preparation = replace(preparation, engine=_kept_engine(desk), limits=_kept_limits(desk))
+    preparation = replace(preparation, engine=kept_engine(desk), limits=kept_limits(desk))
     return _open(desk, locked, preparation, labels=labels, keep=kept, port_fixed=port is not None)
 
 
@@ -160,7 +160,7 @@ def _open(
             port_fixed=port_fixed,
             labels=labels,
             keep=keep,
-            hidden=_own_folders(),
+            hidden=own_folders(),
             limits=preparation.limits,
         )
 
@@ -202,7 +202,7 @@ def prepared_run(
     """
     locked = project.select(variant)
     _refuse_gpu(project.spec.variant(locked.variant))
-    _check_folder(project.folder, preparation)
+    check_folder(project.folder, preparation)
     store = Store(default_store_path(), preparation.progress.note)
     _record(store, project)
     with occupied(project.spec.name, Owner(project.folder, locked.variant)) as desk:
@@ -213,7 +213,7 @@ def prepared_run(
             hostname=desk.name,
             network=network,
             directory=_inside(project.folder, current),
-            hidden=_own_folders(),
+            hidden=own_folders(),
         )
         if preparation.engine != "sandbox":
             image = load_image(store, locked, preparation.engine, desk.name, preparation)
@@ -250,16 +250,16 @@ def _in_container(desk: Desk, request: Request, image: LoadedImage, limits: Limi
     return lambda: containers.run(ContainerRequest.of(request, image, name, limits), folder)
 
 
-def _labels_of(limits: Limits) -> dict[str, str]:
+def labels_of(limits: Limits) -> dict[str, str]:
     found = {"memory": limits.memory, "processors": limits.processors}
     return {name: str(value) for name, value in found.items() if value is not None}
 
 
-def _kept_engine(desk: Desk) -> EngineName:
+def kept_engine(desk: Desk) -> EngineName:
     return desk.root.engine if isinstance(desk.root, LoadedImage) else "sandbox"
 
 
-def _kept_limits(desk: Desk) -> Limits:
+def kept_limits(desk: Desk) -> Limits:
     try:
         memory, processors = desk.labels.get("memory"), desk.labels.get("processors")
         return Limits(int(memory) if memory else None, float(processors) if processors else None)
@@ -283,13 +283,13 @@ def _record(store: Store, project: Project) -> None:
         store.record_user(project.lock_path)
 
 
-def _own_folders() -> tuple[Path, ...]:
+def own_folders() -> tuple[Path, ...]:
     """What no project may bring into its desk: whoever writes there decides what all desks run."""
     return (default_store_path(), data_path())
 
 
-def _check_folder(folder: Path, preparation: Preparation) -> None:
-    sandbox.check_project(folder, _own_folders())
+def check_folder(folder: Path, preparation: Preparation) -> None:
+    sandbox.check_project(folder, own_folders())
     if folder.resolve() == Path.home().resolve():
         preparation.progress.note(
             "your whole home folder is the project: what runs in the desk can read and change all of it"
@@ -301,10 +301,10 @@ def _inside(folder: Path, current: Path) -> str:
     return str(Path(WORK, current.relative_to(folder))) if current.is_relative_to(folder) else WORK
 
 
-def _refuse_other_engine(desk: Desk, preparation: Preparation) -> None:
+def refuse_other_engine(desk: Desk, preparation: Preparation) -> None:
     """A desk that runs is taken as it is, unless the caller named an engine for it."""
     if preparation.engine_named and condition(desk).state in ("running", "starting"):
-        engine = _kept_engine(desk)
+        engine = kept_engine(desk)
         if engine != preparation.engine:
             raise DeskError(
                 f"the desk `{desk.name}` is open already, in {_CALLED[engine]}",

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 from hotdesk.layers.entries import File
 from hotdesk.oci.layer import blob_chunks, in_order, measure, roots, tar_chunks
 from hotdesk.oci.model import LAYER, Blob, Descriptor, Image, Layer, image_of
+from hotdesk.oci.pulled import bare, keep
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from hotdesk.store import Store
 
 
 def layer(path: str, content: bytes) -> Layer:
@@ -45,3 +48,13 @@ def small_image(seed: int = 0, platform: str = "linux/amd64", size: int = 300_00
         layer("usr/share/note", f"{seed} {platform}\n".encode() * 100),
     ]
     return image(*layers, platform=platform)
+
+
+def put_in_store(store: Store, image: Image) -> str:
+    """As if it had been pulled; the digest of its manifest."""
+    for layer in image.layers:
+        place = store.place("blob", bare(layer.blob.descriptor.digest))
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(b"".join(layer.blob.chunks()))
+    sizes = [layer.tar_size for layer in image.layers]
+    return keep(store, b"".join(image.manifest.chunks()), image.config, sizes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,10 @@ from hotdesk.cli.output import human_age, json_option, plain, print_answer, prin
 from hotdesk.cli.progress import show_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from hotdesk.desk import Condition, Damaged, Desk, Opened
+    from hotdesk.opening import Preparation
 
 
 def _complete_desk(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -32,7 +34,7 @@ def _complete_desk(_context: click.Context, _parameter: click.Parameter, incompl
     short_help="Open a desk and print its URL.",
     epilog="Example: `hotdesk up sdcnd-term1 --open` opens the template on this folder, in the browser.",
 )
-@click.argument("what", metavar="[TEMPLATE or FOLDER]", required=False)
+@click.argument("what", metavar="[TEMPLATE, FOLDER or IMAGE]", required=False)
 @variant_option
 @click.option(
     "--port",
@@ -55,17 +57,35 @@ def up_command(
     offline: bool,
     as_json: bool,
 ) -> None:
-    """Open a desk in Jupyter on this folder and print its URL; a desk that is open prints it again."""
+    """Open a desk in Jupyter on this folder and print its URL; a desk that is open prints it again.
+
+    An IMAGE is a reference such as registry.example/desk:1, or a file or folder that `hotdesk build -o`
+    wrote; it needs no spec.
+    """
+    open_it = _opener(what, variant, name=name, port=port)
+    with show_progress() as progress:
+        opened = open_it(engine.preparation(progress, offline=offline))
+    _print_opened(opened, as_json)
+    if browse:
+        browse_to(opened.desk)
+
+
+def _opener(
+    what: str | None, variant: str | None, *, name: str | None, port: int | None
+) -> Callable[[Preparation], Opened]:
+    """How to open the desk that `hotdesk up WHAT` means."""
+    if what is not None:
+        from hotdesk.image_desks import find_source, open_image_desk
+
+        if source := find_source(what, Path.cwd()):
+            if variant is not None:
+                raise click.UsageError("an image is of one variant: leave out --variant")
+            return partial(open_image_desk, source, Path.cwd(), name=name, port=port)
     from hotdesk.opening import open_project_desk
     from hotdesk.project import open_project
 
     project = open_project(what, Path.cwd())
-    with show_progress() as progress:
-        preparation = engine.preparation(progress, offline=offline)
-        opened = open_project_desk(project, preparation, variant=variant, port=port, name=name)
-    _print_opened(opened, as_json)
-    if browse:
-        browse_to(opened.desk)
+    return partial(open_project_desk, project, variant=variant, port=port, name=name)
 
 
 def browse_to(desk: Desk) -> None:
@@ -87,10 +107,13 @@ def browse_to(desk: Desk) -> None:
 def start_command(name: str, port: int | None, offline: bool, as_json: bool) -> None:
     """Open a stopped desk again, exactly as it was: same packages, same folder, same home."""
     from hotdesk.desk import find
+    from hotdesk.image_desks import is_from_image, reopen_image_desk
     from hotdesk.opening import Preparation, reopen
 
+    desk = find(name)
     with show_progress() as progress:
-        opened = reopen(find(name), Preparation(offline, progress), port=port)
+        open_again = reopen_image_desk if is_from_image(desk) else reopen
+        opened = open_again(desk, Preparation(offline, progress), port=port)
     _print_opened(opened, as_json)
 
 

@@ -67,6 +67,8 @@ def parse_document(content: bytes, content_type: str = "") -> Manifest | Index:
     """`UnsafeImageError` for what is no image, or calls itself something else than the registry does."""
     document = _object(content, "manifest")
     claimed = document.get("mediaType", "")
+    if not isinstance(claimed, str):
+        raise _refused("its manifest does not tell its kind in words")
     if claimed and content_type and claimed != content_type:
         raise _refused(f"its manifest calls itself `{claimed}`, and the registry `{content_type}`")
     kind = claimed or content_type

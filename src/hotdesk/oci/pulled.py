@@ -18,10 +18,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from isal import igzip, igzip_lib
-
-from hotdesk.errors import RegistryError, UnsafeImageError
-from hotdesk.oci.documents import GZIP_LAYERS, Config, Manifest, parse_config, parse_document
+from hotdesk.errors import RegistryError
+from hotdesk.oci import gzip
+from hotdesk.oci.documents import Config, Manifest, parse_config, parse_document
 from hotdesk.oci.model import Blob, Image, Layer, digest_of
 
 if TYPE_CHECKING:
@@ -31,13 +30,7 @@ if TYPE_CHECKING:
     from hotdesk.oci.model import Descriptor
     from hotdesk.store import Store
 
-MOST_UNPACKED = 256 << 30
-"""Bytes of all layers of an image together."""
-KEPT_AS = "image"
-"""Among what a desk keeps: the file with the digest of the pulled image that it was opened from."""
 _PIECE = 1 << 20
-_MOST_RATIO = 250
-_RATIO_COUNTS_FROM = 1 << 30
 _MANIFEST, _CONFIG, _LAYERS = "manifest.json", "config.json", "layers.json"
 
 
@@ -58,14 +51,6 @@ class PulledImage(Image):
         return Blob.of(self.config, self.config_type)
 
 
-@dataclass(frozen=True, slots=True)
-class Contents:
-    """What is in a layer's blob: the digest and the size of its archive."""
-
-    diff_id: str
-    size: int
-
-
 def pulled_image(store: Store, digest: str) -> PulledImage:
     """The image whose manifest has this digest; `RegistryError` where it was not pulled.
 
@@ -83,7 +68,7 @@ def pulled_image(store: Store, digest: str) -> PulledImage:
     assert isinstance(manifest, Manifest)
     config = parse_config(config_bytes, len(manifest.layers))
     layers = [
-        _layer(store, descriptor, config, number, size)
+        layer_of(store, descriptor, config, number, size)
         for number, (descriptor, size) in enumerate(zip(manifest.layers, sizes, strict=True))
     ]
     return PulledImage(
@@ -96,7 +81,7 @@ def pulled_image(store: Store, digest: str) -> PulledImage:
     )
 
 
-def _layer(store: Store, descriptor: Descriptor, config: Config, number: int, size: int) -> Layer:
+def layer_of(store: Store, descriptor: Descriptor, config: Config, number: int, size: int) -> Layer:
     path = store.place("blob", bare(descriptor.digest))
     if not is_whole(store, descriptor):
         raise RegistryError(
@@ -104,9 +89,9 @@ def _layer(store: Store, descriptor: Descriptor, config: Config, number: int, si
             why="it was removed, perhaps because it was damaged",
             hint="pull the image again",
         )
+    archived = partial(_archive, path, descriptor.media_type)
     blob = Blob(descriptor, partial(_read, path))
-    archive = partial(archive_chunks, path, descriptor.media_type)
-    return Layer(blob, config.diff_ids[number], size, archive, config.history[number])
+    return Layer(blob, config.diff_ids[number], size, archived, config.history[number])
 
 
 def is_whole(store: Store, layer: Descriptor) -> bool:
@@ -138,58 +123,27 @@ def blobs_of(item: Path) -> set[str]:
 
 
 def differences(store: Store, item: Path) -> list[str]:
-    """What is wrong with a pulled image; the content of its blobs aside."""
-    image = pulled_image(store, f"sha256:{item.name}")
-    found = []
-    if digest_of(image.manifest_bytes) != f"sha256:{item.name}":
-        found.append(f"{_MANIFEST} is damaged")
-    manifest = parse_document(image.manifest_bytes)
+    """What is wrong with a pulled image, the content of its blobs aside; an error where one is missing."""
+    content = (item / _MANIFEST).read_bytes()
+    if digest_of(content) != f"sha256:{item.name}":
+        return [f"{_MANIFEST} is damaged"]
+    manifest = parse_document(content)
     assert isinstance(manifest, Manifest)
-    if image.id != manifest.config.digest:
-        found.append(f"{_CONFIG} is damaged")
-    return found
+    if digest_of((item / _CONFIG).read_bytes()) != manifest.config.digest:
+        return [f"{_CONFIG} is damaged"]
+    pulled_image(store, f"sha256:{item.name}")
+    return []
 
 
-def known_contents(store: Store) -> dict[str, Contents]:
-    """What the blobs of images in the store were found to hold, by digest."""
+def known_layers(store: Store) -> dict[str, Layer]:
+    """The layers of all images in the store, by the digest of their blobs, as they were found to be."""
     known = {}
     folder = store.item("pulled", "")
     for item in folder.iterdir() if folder.is_dir() else ():
         with suppress(RegistryError, OSError, ValueError):
             for layer in pulled_image(store, f"sha256:{item.name}").layers:
-                known[layer.blob.descriptor.digest] = Contents(layer.diff_id, layer.tar_size)
+                known[layer.blob.descriptor.digest] = layer
     return known
-
-
-def contents_of(path: Path, descriptor: Descriptor) -> Contents:
-    """What is in a blob; `UnsafeImageError` where it is not what its kind says, or a bomb."""
-    import gzip
-    import zlib
-
-    digest, size = hashlib.sha256(), 0
-    try:
-        for chunk in archive_chunks(path, descriptor.media_type):
-            digest.update(chunk)
-            size += len(chunk)
-            if size > MOST_UNPACKED or size > max(_RATIO_COUNTS_FROM, _MOST_RATIO * descriptor.size):
-                raise UnsafeImageError(
-                    f"the layer {descriptor.digest} unpacks to absurdly many bytes",
-                    why=f"{descriptor.size:,} bytes became {size:,} and more",
-                )
-    except (EOFError, zlib.error, gzip.BadGzipFile, igzip_lib.error) as error:  # type: ignore[misc]
-        why = f"it calls itself gzip, and cannot be unpacked: {error}"
-        raise UnsafeImageError(f"the layer {descriptor.digest} is damaged", why=why) from None
-    return Contents(f"sha256:{digest.hexdigest()}", size)
-
-
-def archive_chunks(path: Path, media_type: str) -> Iterator[bytes]:
-    """The uncompressed archive in a blob."""
-    if media_type not in GZIP_LAYERS:
-        yield from _read(path)
-        return
-    with igzip.IGzipFile(path, "rb") as stream:  # type: ignore[no-untyped-call]
-        while chunk := stream.read(_PIECE):
-            yield chunk
 
 
 def remember_reference(store: Store, reference: str, digest: str) -> None:
@@ -217,6 +171,10 @@ def bare(digest: str) -> str:
 
 def _noted(store: Store, reference: str) -> Path:
     return store.root / "pulled" / hashlib.sha256(reference.encode()).hexdigest()
+
+
+def _archive(path: Path, media_type: str) -> Iterator[bytes]:
+    return gzip.archive(media_type, _read(path))
 
 
 def _read(path: Path) -> Iterator[bytes]:

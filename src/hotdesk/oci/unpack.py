@@ -103,8 +103,9 @@ class _Writer:
         try:
             for piece in content:
                 digest.update(piece)
-                while piece:
-                    piece = piece[os.write(descriptor, piece) :]
+                left = piece
+                while left:
+                    left = left[os.write(descriptor, left) :]
             os.fchmod(descriptor, _mode(node))
             os.utime(descriptor, (node.header.mtime, node.header.mtime))
         finally:

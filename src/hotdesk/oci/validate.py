@@ -7,6 +7,7 @@ file. Layers are streamed; what grows with the image is one small record for eac
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hotdesk.errors import HotdeskError, ImageError, UnsafeArchiveError
@@ -31,33 +32,49 @@ _MOST_IT_INFLATES = 100
 
 def validate(image: Image, progress: Progress = SILENT) -> None:
     """`ImageError` with everything about `image` that is not as it says."""
-    found = problems(image, progress)
+    _refuse(problems(image, progress))
+
+
+def problems(image: Image, progress: Progress = SILENT) -> list[str]:
+    """Everything about `image` that is not as it says, as sentences."""
+    return _recompute(image, progress)[0]
+
+
+def measured(image: Image, progress: Progress = SILENT) -> Image:
+    """The image, which is valid, with the size of each layer's archive; `ImageError` else."""
+    found, sizes = _recompute(image, progress)
+    _refuse(found)
+    layers = [replace(layer, tar_size=size) for layer, size in zip(image.layers, sizes, strict=True)]
+    return replace(image, layers=tuple(layers))
+
+
+def _recompute(image: Image, progress: Progress) -> tuple[list[str], list[int]]:
+    """The problems, and the size of each layer's archive."""
+    found = [*_manifest_problems(image), *_config_problems(image)]
+    stack = Stack()
+    sizes: list[int] = []
+    size = sum(layer.blob.descriptor.size for layer in image.layers)
+    with progress.task("verifying the image", size, "bytes") as task:
+        for number, layer in enumerate(image.layers, 1):
+            stack.begin()
+            reader = LayerReader(layer, MOST_UNPACKED - sum(sizes))
+            try:
+                for header, _ in reader.members():
+                    stack.add(header)
+            except (UnsafeArchiveError, ImageError) as error:
+                found.append(f"layer {number} ({layer.blob.descriptor.digest}): {in_one_line(error)}")
+            sizes.append(reader.unpacked)
+            task.advance(layer.blob.descriptor.size)
+    return found, sizes
+
+
+def _refuse(found: list[str]) -> None:
     if found:
         raise ImageError(
             "the image is not what it claims to be",
             why="\n".join(found),
             hint="do not use it; build it, pull it or have it sent again",
         )
-
-
-def problems(image: Image, progress: Progress = SILENT) -> list[str]:
-    """Everything about `image` that is not as it says, as sentences."""
-    found = [*_manifest_problems(image), *_config_problems(image)]
-    stack = Stack()
-    left = MOST_UNPACKED
-    size = sum(layer.blob.descriptor.size for layer in image.layers)
-    with progress.task("verifying the image", size, "bytes") as task:
-        for number, layer in enumerate(image.layers, 1):
-            stack.begin()
-            reader = LayerReader(layer, left)
-            try:
-                for header, _ in reader.members():
-                    stack.add(header)
-            except (UnsafeArchiveError, ImageError) as error:
-                found.append(f"layer {number} ({layer.blob.descriptor.digest}): {in_one_line(error)}")
-            left -= reader.unpacked
-            task.advance(layer.blob.descriptor.size)
-    return found
 
 
 def _manifest_problems(image: Image) -> Iterator[str]:

@@ -151,7 +151,7 @@ def parse_challenges(headers: Iterable[str]) -> list[Challenge]:
     for header in headers:
         bare = re.sub(r'"(?:[^"\\]|\\.)*"', lambda match: '"' + "x" * (len(match[0]) - 2) + '"', header)
         starts = [*_CHALLENGE.finditer(bare)]
-        ends = [*(start.start() for start in starts[1:]), len(header)]
+        ends = [start.start() for start in starts[1:]] + [len(header)] * bool(starts)
         for start, end in zip(starts, ends, strict=True):
             values = {
                 name.lower(): re.sub(r"\\(.)", r"\1", quoted) or plain

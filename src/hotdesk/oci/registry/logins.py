@@ -6,7 +6,6 @@ Helpers are asked before what is stored. Source: docker-credential-helpers' prot
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import os
 import re
@@ -121,10 +120,10 @@ def _stored(path: Path, entry: dict[str, Any]) -> Login | None:
     user, password = entry.get("username"), entry.get("password")
     if isinstance(encoded := entry.get("auth"), str) and encoded:
         try:
-            user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
-            raise RegistryError(f"a login in {path} cannot be read", why="it is not Base64") from None
-        password = password.rstrip("\0")
+            user, password = base64.b64decode(encoded, validate=True).decode().split(":", 1)
+        except ValueError:
+            why = "it is no Base64 of a name, a colon and a password"
+            raise RegistryError(f"a login in {path} cannot be read", why=why) from None
     if isinstance(user, str) and isinstance(password, str) and user:
         return Login(str(path), user, password)
     return None

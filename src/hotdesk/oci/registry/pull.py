@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import os
-import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from hotdesk.errors import NoPlatformError, RegistryError, UnsafeImageError
+from hotdesk.errors import (
+    ImageError,
+    NoPlatformError,
+    RegistryError,
+    UnsafeArchiveError,
+    UnsafeImageError,
+)
 from hotdesk.fetch.partial import full, writing
 from hotdesk.fetch.transfer import Transfer
 from hotdesk.lock import Artifact
-from hotdesk.oci.documents import Index, Manifest, parse_config
-from hotdesk.oci.pulled import Contents, bare, contents_of, is_whole, keep, known_contents, remember_reference
+from hotdesk.oci.documents import Config, Index, Manifest, parse_config
+from hotdesk.oci.pulled import bare, is_whole, keep, known_layers, layer_of, remember_reference
 from hotdesk.oci.registry.crew import for_each
 from hotdesk.oci.registry.manifests import Found, find_manifest, read_blob
 from hotdesk.oci.registry.origins import remember
 from hotdesk.oci.registry.problems import explained
 from hotdesk.oci.registry.session import CONNECTIONS, PATIENT, Patience, Session
+from hotdesk.oci.stack import Stack
+from hotdesk.oci.validate import MOST_UNPACKED, LayerReader, in_one_line
 from hotdesk.progress import SILENT
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from hotdesk.fetch.transfer import Stop
-    from hotdesk.oci.model import Descriptor
+    from hotdesk.oci.model import Descriptor, Layer
     from hotdesk.oci.registry.reference import Reference
     from hotdesk.progress import Progress, Task
     from hotdesk.store import Store
@@ -62,10 +69,8 @@ def pull(
             raise _no_platform(reference, platform, [config.platform])
         missing = _missing(store, manifest.layers)
         _check_space(store, missing)
-        contents = _fetch(store, session, manifest, progress, missing)
-        for layer, diff_id in zip(manifest.layers, config.diff_ids, strict=True):
-            _check_contents(layer, contents[layer.digest], diff_id)
-        sizes = [contents[layer.digest].size for layer in manifest.layers]
+        known = _fetch(store, session, manifest, config, missing=missing, progress=progress)
+        sizes = _sizes(manifest, config, known)
         keep(store, found.content, config_bytes, sizes)
     remember_reference(store, noted_as(reference, platform), found.digest)
     layers = len({layer.digest for layer in manifest.layers})
@@ -136,26 +141,49 @@ def _check_space(store: Store, missing: Sequence[Descriptor]) -> None:
 
 
 def _fetch(
-    store: Store, session: Session, manifest: Manifest, progress: Progress, missing: Sequence[Descriptor]
-) -> dict[str, Contents]:
-    """All layers in the store, and what is in each; the large ones first."""
-    contents = known_contents(store)
+    store: Store,
+    session: Session,
+    manifest: Manifest,
+    config: Config,
+    *,
+    missing: Sequence[Descriptor],
+    progress: Progress,
+) -> dict[str, Layer]:
+    """All layers, by digest: brought into the store and checked, the large ones first."""
+    known = known_layers(store)
     fresh = {layer.digest for layer in missing}
-    unique = {layer.digest: layer for layer in manifest.layers}
-    todo = [layer for layer in unique.values() if layer.digest in fresh or layer.digest not in contents]
-    lock = threading.Lock()
+    numbers = {layer.digest: number for number, layer in enumerate(manifest.layers)}
+    todo = [number for digest, number in numbers.items() if digest in fresh or digest not in known]
+    if not todo:
+        return known
     with progress.task("pulling", sum(layer.size for layer in missing), "bytes") as task:
 
-        def bring(layer: Descriptor, stop: Stop) -> None:
-            if layer.digest in fresh:
-                _transfer(store, session, layer, stop=stop, task=task, progress=progress)
-            found = contents_of(store.place("blob", bare(layer.digest)), layer)
-            remember(store, layer.digest, session.reference)
-            with lock:
-                contents[layer.digest] = found
+        def bring(number: int, stop: Stop) -> None:
+            descriptor = manifest.layers[number]
+            if descriptor.digest in fresh:
+                _transfer(store, session, descriptor, stop=stop, task=task, progress=progress)
+            remember(store, descriptor.digest, session.reference)
+            known[descriptor.digest] = _checked(layer_of(store, descriptor, config, number, 0), stop)
 
-        for_each(sorted(todo, key=lambda layer: -layer.size), bring, CONNECTIONS)
-    return contents
+        for_each(sorted(todo, key=lambda number: -manifest.layers[number].size), bring, CONNECTIONS)
+    return known
+
+
+def _checked(layer: Layer, stop: Stop) -> Layer:
+    """The layer with the size of its archive; `UnsafeImageError` where it is not what it should be."""
+    reader, stack = LayerReader(layer), Stack()
+    stack.begin()
+    try:
+        for header, _ in reader.members():
+            stop.pause(0)
+            stack.add(header)
+    except (UnsafeArchiveError, ImageError) as error:
+        raise UnsafeImageError(
+            f"the layer {layer.blob.descriptor.digest} is no layer that hotdesk takes",
+            why=in_one_line(error),
+            hint="do not use the image; ask whoever made it",
+        ) from None
+    return replace(layer, tar_size=reader.unpacked)
 
 
 def _transfer(
@@ -177,9 +205,19 @@ def _transfer(
     transfer.run([session.url(f"blobs/{layer.digest}")])
 
 
-def _check_contents(layer: Descriptor, contents: Contents, diff_id: str) -> None:
-    if contents.diff_id != diff_id:
+def _sizes(manifest: Manifest, config: Config, known: Mapping[str, Layer]) -> list[int]:
+    """The size of each layer's archive; `UnsafeImageError` where the configuration names another one."""
+    sizes = []
+    for descriptor, diff_id in zip(manifest.layers, config.diff_ids, strict=True):
+        layer = known[descriptor.digest]
+        if layer.diff_id != diff_id:
+            raise UnsafeImageError(
+                f"the layer {descriptor.digest} holds something else than the image says",
+                why=f"its archive has the digest {layer.diff_id}, and the configuration names {diff_id}",
+            )
+        sizes.append(layer.tar_size)
+    if sum(sizes) > MOST_UNPACKED:
         raise UnsafeImageError(
-            f"the layer {layer.digest} holds something else than the image says",
-            why=f"its content has the digest {contents.diff_id}, and the configuration names {diff_id}",
+            "the image unpacks to more than any desk has", why=f"its layers have {sum(sizes):,} bytes"
         )
+    return sizes

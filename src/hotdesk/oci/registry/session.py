@@ -140,7 +140,7 @@ class Session:
                     if self.authority.renew(challenges, known, loopback=self.reference.is_loopback):
                         continue
                 elif status in _REDIRECTS and (status > 303 or method in ("GET", "HEAD")):
-                    url = self._next(url, response.headers.get("Location", ""))
+                    url = self.target(url, response.headers.get("Location", ""))
                     continue
                 yield response
                 return
@@ -179,7 +179,8 @@ class Session:
     def _is_registry(self, url: str) -> bool:
         return _without_port(urlsplit(url).netloc) == _without_port(self.reference.registry)
 
-    def _next(self, url: str, location: str) -> str:
+    def target(self, url: str, location: str) -> str:
+        """Where `location` leads that the answer of `url` names; `RegistryError` where we do not follow."""
         target = urljoin(url, location)
         if self._is_registry(target):  # one that does not know of the proxy before it says http:
             target = urlsplit(target)._replace(scheme=self._scheme).geturl()
@@ -192,7 +193,7 @@ class Session:
 
     def follow(self, response: httpx2.Response) -> str:
         """Where the registry says to go on with an upload: relative or not, its query kept."""
-        return self._next(str(response.url), response.headers.get("Location", ""))
+        return self.target(str(response.url), response.headers.get("Location", ""))
 
     @contextmanager
     def _stream_once(
