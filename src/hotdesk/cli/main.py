@@ -37,6 +37,8 @@ _COMMANDS = {
     "build": "images",
     "push": "registry",
     "pull": "registry",
+    "image": "inspect",
+    "verify": "inspect",
     "cache": "cache",
     "doctor": "host",
     "completion": "host",

@@ -146,6 +146,18 @@ def known_layers(store: Store) -> dict[str, Layer]:
     return known
 
 
+def known_images(store: Store) -> dict[str, frozenset[str]]:
+    """The diff IDs of the images in the store, by the references that led to them."""
+    found = {}
+    folder = store.root / "pulled"
+    for note in folder.iterdir() if folder.is_dir() else ():
+        with suppress(RegistryError, OSError, ValueError, KeyError, TypeError):
+            noted = json.loads(note.read_bytes())
+            layers = pulled_image(store, str(noted["digest"])).layers
+            found[str(noted["reference"]).partition(" ")[0]] = frozenset(layer.diff_id for layer in layers)
+    return found
+
+
 def remember_reference(store: Store, reference: str, digest: str) -> None:
     """Note which image the reference led to."""
     place = _noted(store, reference)

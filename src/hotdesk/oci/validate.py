@@ -19,10 +19,13 @@ from hotdesk.oci.untar import Header, members, refuse
 from hotdesk.progress import SILENT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from hotdesk.oci.model import Blob, Image, Layer
+    from hotdesk.oci.stack import Change
     from hotdesk.progress import Progress
+
+    Visit = Callable[[int, Change, Iterator[memoryview]], None]
 
 MOST_UNPACKED = 200_000_000_000
 """Bytes that all layers of one image may inflate to."""
@@ -32,24 +35,27 @@ _MOST_IT_INFLATES = 100
 
 def validate(image: Image, progress: Progress = SILENT) -> None:
     """`ImageError` with everything about `image` that is not as it says."""
-    _refuse(problems(image, progress))
+    refuse_problems(problems(image, progress))
 
 
 def problems(image: Image, progress: Progress = SILENT) -> list[str]:
     """Everything about `image` that is not as it says, as sentences."""
-    return _recompute(image, progress)[0]
+    return examine(image, _pass_by, progress)[0]
 
 
 def measured(image: Image, progress: Progress = SILENT) -> Image:
     """The image, which is valid, with the size of each layer's archive; `ImageError` else."""
-    found, sizes = _recompute(image, progress)
-    _refuse(found)
+    found, sizes = examine(image, _pass_by, progress)
+    refuse_problems(found)
     layers = [replace(layer, tar_size=size) for layer, size in zip(image.layers, sizes, strict=True)]
     return replace(image, layers=tuple(layers))
 
 
-def _recompute(image: Image, progress: Progress) -> tuple[list[str], list[int]]:
-    """The problems, and the size of each layer's archive."""
+def examine(image: Image, visit: Visit, progress: Progress = SILENT) -> tuple[list[str], list[int]]:
+    """The problems of `image`, and the size of each layer's archive; `visit` sees every member on the way.
+
+    It is given the number of the layer, from 0, what the member changes in the tree, and its content.
+    """
     found = [*_manifest_problems(image), *_config_problems(image)]
     stack = Stack()
     sizes: list[int] = []
@@ -59,8 +65,8 @@ def _recompute(image: Image, progress: Progress) -> tuple[list[str], list[int]]:
             stack.begin()
             reader = LayerReader(layer, MOST_UNPACKED - sum(sizes))
             try:
-                for header, _ in reader.members():
-                    stack.add(header)
+                for header, content in reader.members():
+                    visit(number - 1, stack.add(header), content)
             except (UnsafeArchiveError, ImageError) as error:
                 found.append(f"layer {number} ({layer.blob.descriptor.digest}): {in_one_line(error)}")
             sizes.append(reader.unpacked)
@@ -68,7 +74,12 @@ def _recompute(image: Image, progress: Progress) -> tuple[list[str], list[int]]:
     return found, sizes
 
 
-def _refuse(found: list[str]) -> None:
+def _pass_by(number: int, change: Change, content: Iterator[memoryview]) -> None:
+    pass
+
+
+def refuse_problems(found: list[str]) -> None:
+    """`ImageError` with all of them, where there are any."""
     if found:
         raise ImageError(
             "the image is not what it claims to be",
