@@ -71,7 +71,7 @@ def test_deb822_stanzas_are_read_and_disabled_ones_are_not(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "line",
     [
-        "deb http://mirror.example/ubuntu noble main",
+        "deb [signed-by=/usr/share/keyrings/vendor.gpg] http://mirror.example/ubuntu noble main",
         "deb https://containers.example/linux/debian trixie stable",
         "deb [signed-by=/usr/share/keyrings/vendor.gpg] https://vendor.example/tool/debian trixie main",
         "deb cdrom:[Debian 13]/ trixie main",

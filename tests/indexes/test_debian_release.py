@@ -110,7 +110,7 @@ def test_progress_is_shown_where_something_is_fetched_alone(tmp_path: Path) -> N
     Mirror.with_release().fetch(tmp_path, progress=first)
     Mirror.with_release().fetch(tmp_path, progress=second)
 
-    assert sorted(first.labels) == sorted(f"Debian's index of {suite}" for suite in SUITES.values())
+    assert sorted(first.labels) == sorted(f"the index of {suite}" for suite in SUITES.values())
     assert second.labels == []
 
 

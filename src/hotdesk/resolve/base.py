@@ -25,10 +25,13 @@ if TYPE_CHECKING:
 
 STATUS = "var/lib/dpkg/status"
 RELEASE_FILES = ("etc/os-release", "usr/lib/os-release")
+UBUNTU_KEYRING = "usr/share/keyrings/ubuntu-archive-keyring.gpg"
 MOST_LAYERS = 50
 """Of an image that is a base: a desk adds up to 43, and an image of hotdesk's has at most 100."""
 
 _FIELD = re.compile(r'^(?P<name>[A-Z_]+)=(?P<quote>["\']?)(?P<value>.*)(?P=quote)$', re.MULTILINE)
+_UBUNTU = "ubuntu:"
+_CODENAME = re.compile(r"[a-z]+")
 _INTERPRETER = re.compile(r"python(3\.[0-9]+)")
 _UPSTREAM = re.compile(r"(?:[0-9]+:)?(?P<python>3\.[0-9]+\.[0-9]+)")
 _GLIBC = re.compile(r"(?:[0-9]+:)?2\.(?P<minor>[0-9]+)")
@@ -36,11 +39,16 @@ _GLIBC = re.compile(r"(?:[0-9]+:)?2\.(?P<minor>[0-9]+)")
 
 @dataclass(frozen=True, slots=True)
 class BaseImage:
-    """An image in the store with the Debian system in it; `installed` are dpkg's stanzas of its packages."""
+    """An image in the store with the system in it; `installed` are dpkg's stanzas of its packages.
+
+    `keyring` are the keys by which apt in it knows its archive: whoever made the image could have put there
+    whatever a package brings. Empty for Debian, whose keys hotdesk has itself.
+    """
 
     image: PulledImage
     release: str
     installed: bytes
+    keyring: bytes = b""
 
     def locked(self, python: str, answers: Iterable[Iterable[Candidate]]) -> LockedBase:
         """What a lock has of it; `answers` are the packages of each variant, which all hold these two."""
@@ -83,11 +91,14 @@ def find_base(
         if len(image.layers) > MOST_LAYERS:
             why = f"it has {len(image.layers)} layers, and a desk's own find room on at most {MOST_LAYERS}"
             raise _unfit(why, "build it again with fewer layers, or flatten it")
-        files = read_files(image, (STATUS, *RELEASE_FILES), progress)
+        files = read_files(image, (STATUS, *RELEASE_FILES, UBUNTU_KEYRING), progress)
     if STATUS not in files:
         raise _unfit(f"it has no /{STATUS}: there is no dpkg in it", "use an image of Debian as `base`")
     release = release_of(next((files[path] for path in RELEASE_FILES if path in files), b""))
-    return BaseImage(image, release, installed_in(files[STATUS], platform.split("/")[1]))
+    keyring = files.get(UBUNTU_KEYRING, b"") if release.startswith(_UBUNTU) else b""
+    if release.startswith(_UBUNTU) and not keyring:
+        raise _unfit(f"it has no /{UBUNTU_KEYRING}", "use an image with the package `ubuntu-keyring`")
+    return BaseImage(image, release, installed_in(files[STATUS], platform.split("/")[1]), keyring)
 
 
 def reference_of(source: str) -> Reference:
@@ -105,9 +116,9 @@ def release_of(os_release: bytes) -> str:
     text = os_release.decode("utf-8", "replace")
     fields = {match["name"]: match["value"] for match in _FIELD.finditer(text)}
     system, codename = fields.get("ID", ""), fields.get("VERSION_CODENAME", "")
-    if f"{system}:{codename}" in BASES:
-        return f"{system}:{codename}"
-    known = ", ".join(f"`{name}`" for name in BASES)
+    release = f"{system}:{codename}"
+    if release in BASES or (release.startswith(_UBUNTU) and _CODENAME.fullmatch(codename)):
+        return release
     called = (
         f"`{system}:{codename}`"
         if codename
@@ -115,10 +126,8 @@ def release_of(os_release: bytes) -> str:
         if system
         else "nothing that os-release(5) tells"
     )
-    hint = f"use an image of {known}"
-    if system == "ubuntu":
-        hint += "; Ubuntu is not supported as a base yet"
-    raise _unfit(f"it is {called}, and hotdesk installs packages on {known}", hint)
+    known = f"{', '.join(f'`{name}`' for name in BASES)} and Ubuntu"
+    raise _unfit(f"it is {called}, and hotdesk installs packages on {known}", f"use an image of {known}")
 
 
 def installed_in(status: bytes, architecture: str) -> bytes:

@@ -54,11 +54,25 @@ def resolve(
         problems = solver.solve([*always, *sorted(wanted.names)])
         if not problems:
             return solver.result()
-        culprits = {name for problem in problems for name in problem.names if name in kept}
         if not kept:
             raise _unsolvable(problems)
-        # An older version that is in the way is let go; where none is to blame directly, all are.
-        kept = {name: version for name, version in kept.items() if culprits and name not in culprits}
+        # An older version that is in the way is let go; where none is to blame, all are.
+        blamed = {name for problem in problems for name in problem.names}
+        culprits = blamed & kept.keys() or _outdated(universe, blamed, kept) or kept.keys()
+        kept = {name: version for name, version in kept.items() if name not in culprits}
+
+
+def _outdated(universe: Universe, names: Iterable[str], kept: Mapping[str, str]) -> set[str]:
+    """Which of `kept` are not the newest, among all that packages of these `names` depend on."""
+    waiting, met = [*names], set[str]()
+    while waiting:
+        name = waiting.pop()
+        if name in met:
+            continue
+        met.add(name)
+        for candidate in universe.versions(name)[:1]:
+            waiting += [relation.name for group in candidate.depends for relation in group]
+    return {name for name in met & kept.keys() if universe.versions(name)[0].version != kept[name]}
 
 
 def locked_packages(variants: Mapping[str, Iterable[Candidate]]) -> tuple[DebianPackage, ...]:

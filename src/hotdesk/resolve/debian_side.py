@@ -90,9 +90,14 @@ def _resolve_platform(
             reason = f"the image of the base is not for {platform}: {error.why}"  # a lock names no registry
             reasons = dict.fromkeys(request.asked, reason)
             return DebianAnswer(_LONG_AGO, {platform: ()}, {platform: reasons})
-    release = (base.release if base else request.base).partition(":")[2]
-    architecture = platform.partition("/")[2]
-    indexes = fetch_indexes(release, architecture, debian_archives(), store, progress=progress)
+    indexes = fetch_indexes(
+        base.release if base else request.base,
+        platform.partition("/")[2],
+        debian_archives(),
+        store,
+        keyring=base.keyring if base and base.keyring else None,
+        progress=progress,
+    )
     universe = Universe(indexes.packages, base.installed if base else b"")
     always = [*python_requests(universe, request.python), *ALWAYS[1:]] if base else ALWAYS
     prefer = {}
