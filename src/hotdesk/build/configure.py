@@ -314,9 +314,16 @@ def _failure(output: str) -> HotdeskError:
 
 def _owner_changes(log: str) -> list[OwnerChange]:
     changes = []
-    lines = iter(log.split("\n")[:-1])
-    for command in lines:
-        directory, count = next(lines), int(next(lines))
-        # printf writes one empty line for no arguments at all.
-        changes.append(OwnerChange(command, directory, tuple(next(lines) for _ in range(max(count, 1)))))
+    lines, at = log.split("\n")[:-1], 0
+    while at < len(lines):
+        try:
+            command, directory, count = lines[at], lines[at + 1], int(lines[at + 2])
+        except (IndexError, ValueError):
+            raise ConfigureError(
+                "the base system could not be configured",
+                why="a script wrote to the record of what was chowned, which is hotdesk's own",
+                hint="do not use that package or image; report it to those who published it",
+            ) from None
+        begin, at = at + 3, at + 3 + max(count, 1)  # printf writes one empty line for no arguments at all
+        changes.append(OwnerChange(command, directory, tuple(lines[begin:at])))
     return changes

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from hotdesk.progress import Progress
 
 _NEEDED = ("usr/bin/sh", "usr/bin/dpkg")
+_FOLDERS = ("etc", "opt", "usr/bin", "usr/lib", "usr/sbin", "var/lib/dpkg")
 
 
 class SystemOnImage:
@@ -109,11 +110,11 @@ def check_tree(tree: Path) -> None:
             raise _unfit(
                 f"its /{top} is no link to /usr/{top}, which it is in every release that hotdesk knows"
             )
+    for path in (*_FOLDERS, *MOUNT_POINTS, HOME.strip("/"), PREFIX.strip("/")):
+        _check_place(tree, path)
     for path in _NEEDED:
         if not os.path.lexists(tree / path):
             raise _unfit(f"it has no /{path}")
-    for path in (*MOUNT_POINTS, HOME.strip("/"), PREFIX.strip("/")):
-        _check_place(tree, path)
     for path in (HOME, PREFIX):
         place = tree / path.strip("/")
         if place.is_dir() and os.listdir(place):
@@ -121,14 +122,15 @@ def check_tree(tree: Path) -> None:
 
 
 def _check_place(tree: Path, path: str) -> None:
-    """What gets mounted there must not land somewhere else; two of them are files, the others directories."""
+    """A link would lead elsewhere what is mounted or looked for there; those in /etc are to be files."""
     parts = path.split("/")
     for count in range(1, len(parts) + 1):
         place = tree.joinpath(*parts[:count])
         if not os.path.lexists(place):
             return
-        if not stat.S_ISDIR(place.lstat().st_mode) and (count < len(parts) or not path.startswith("etc/")):
-            raise _unfit(f"its /{'/'.join(parts[:count])} is no directory")
+        is_file = count == len(parts) and path.startswith("etc/")
+        if stat.S_ISDIR(place.lstat().st_mode) == is_file:
+            raise _unfit(f"its /{'/'.join(parts[:count])} is {'a' if is_file else 'no'} directory")
 
 
 def _unfit(why: str) -> ImageError:

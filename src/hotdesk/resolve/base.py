@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from hotdesk.build.base import bring_image, locked_blobs
 from hotdesk.errors import ImageError, ResolveError, UsageError
+from hotdesk.layers.debian_relations import split_version
 from hotdesk.lock_base import LockedBase
+from hotdesk.lock_words import checked
 from hotdesk.oci.files import read_files
 from hotdesk.oci.pulled import pulled_image
 from hotdesk.progress import SILENT
@@ -133,14 +135,18 @@ def release_of(os_release: bytes) -> str:
 def installed_in(status: bytes, architecture: str) -> bytes:
     """The stanzas of dpkg's status file for what is installed, and is not of a foreign architecture."""
     kept = []
-    for stanza in status.split(b"\n\n"):
-        fields = dict(
-            line.split(b": ", 1) for line in stanza.split(b"\n") if b": " in line and line[:1] > b" "
-        )
-        native = fields.get(b"Architecture") in (architecture.encode(), b"all")
-        if fields.get(b"Status", b"").split()[1:] == [b"ok", b"installed"] and native:
-            kept.append(stanza.strip(b"\n") + b"\n")
-    return b"\n".join(kept)
+    try:
+        for stanza in status.decode().split("\n\n"):
+            lines = (line.partition(":") for line in stanza.split("\n") if line[:1] not in ("", " ", "\t"))
+            fields = {name: value.strip() for name, _, value in lines}
+            native = fields.get("Architecture") in (architecture, "all")
+            if fields.get("Status", "").split()[1:] == ["ok", "installed"] and native:
+                checked("debian-name", fields["Package"])
+                split_version(fields["Version"])
+                kept.append(stanza.strip("\n") + "\n")
+    except (ValueError, KeyError) as error:
+        raise _unfit(f"its /{STATUS} is damaged: {error}", "use another image") from None
+    return "\n".join(kept).encode()
 
 
 def python_requests(universe: Universe, python: str) -> list[str]:
