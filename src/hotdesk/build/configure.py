@@ -44,6 +44,7 @@ _FIRST = ("base-passwd", "base-files")
 _FULL = ("No space left on device", "Disk quota exceeded")
 _STARTED = "hotdesk: started"
 _SHOWN = 40
+_FAILED = r"^dpkg: error processing (?:package |archive /run/hotdesk/debs/)(\S+?)(?:\.deb)? "
 
 # Nobody is there to be asked, where an image's own configuration meets a newer package.
 _KEEP_CONFFILES = "--force-confdef --force-confold"
@@ -302,7 +303,7 @@ def _failure(output: str) -> HotdeskError:
                 hint="free some space, with `hotdesk cache gc` among others, "
                 "or set HOTDESK_STORE to another disk",
             )
-    failed = re.findall(r"^dpkg: error processing package (\S+)", output, re.MULTILINE)
+    failed = re.findall(_FAILED, output, re.MULTILINE)
     names = ", ".join(f"`{name}`" for name in dict.fromkeys(failed)) or "the base system"
     lines = [line for line in output.strip().splitlines() if line != _STARTED]
     return ConfigureError(

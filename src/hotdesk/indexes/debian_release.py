@@ -152,11 +152,11 @@ def verified_release(
 ) -> Release:
     """The release in a clear-signed `InRelease`; `SignatureError` unless a key of `keyring` made it so."""
     fields, files = _parse_release(_verified_text(signed, suite, keyring))
-    # Debian has a codename for each suite; Ubuntu has one for all of a release.
-    if suite not in (fields.get("Codename"), fields.get("Suite")):
+    named = _suite_named(fields)
+    if named != suite:
         raise SignatureError(
             f"the mirror gives another suite for `{suite}`",
-            why=f"its signed index is the one of `{fields.get('Codename')}`",
+            why=f"its signed index is the one of `{named}`",
             hint="check the address of the mirror, or use another one",
         )
     valid_until = fields.get("Valid-Until")
@@ -173,6 +173,12 @@ def verified_release(
         by_hash=fields.get("Acquire-By-Hash", "").lower() == "yes",
         files=files,
     )
+
+
+def _suite_named(fields: Mapping[str, str]) -> str:
+    """By Debian's codenames, one for each suite; Ubuntu has one for a whole release."""
+    codename, suite = fields.get("Codename", ""), fields.get("Suite", "")
+    return suite if codename and suite.startswith(f"{codename}-") else codename
 
 
 def _verified_text(signed: bytes, suite: str, keyring: bytes) -> str:
