@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hotdesk.lock_base import LockedBase
     from hotdesk.store import Kind
 
-_SYSTEM = "system 1"
+_SYSTEM = "system 2"
 _SYSTEM_ON_IMAGE = "system on an image 1"
 _WHEEL = "wheel-tree 3"
 _BUILT = "built 1"
@@ -44,6 +44,7 @@ class Keys:
     bytecode: tuple[str, ...]
     environment: str
     image: str
+    downloads: tuple[str, ...]
     base: str = ""
 
     @classmethod
@@ -51,19 +52,22 @@ class Keys:
         system = system_key(locked.debian, locked.base_image)
         wheels = tuple(wheel_tree_key(wheel_sha256(package), locked.python) for package in locked.pypi)
         interpreter = interpreter_hashes(locked)
+        environment = environment_key(wheels, locked.python, interpreter)
+        built = {
+            package.name: built_key(
+                package.artifact.sha256, [item.sha256 for item in package.build.requires], system
+            )
+            for package in locked.pypi
+            if package.build
+        }
         return cls(
             system=system,
-            built={
-                package.name: built_key(
-                    package.artifact.sha256, [item.sha256 for item in package.build.requires], system
-                )
-                for package in locked.pypi
-                if package.build
-            },
+            built=built,
             wheels=wheels,
             bytecode=tuple(bytecode_key(wheel, locked.python, interpreter) for wheel in wheels),
-            environment=environment_key(wheels, locked.python, interpreter),
-            image=image_key(locked, system, environment_key(wheels, locked.python, interpreter)),
+            environment=environment,
+            image=image_key(locked, system, environment, built.values()),
+            downloads=tuple(package.artifact.sha256 for package in locked.pypi if not package.build),
             base=locked.base_image.key if locked.base_image else "",
         )
 
@@ -76,6 +80,11 @@ class Keys:
         yield from (("built", key) for key in self.built.values())
         yield from (("wheel", key) for key in self.wheels)
         yield from (("bytecode", key) for key in self.bytecode)
+
+    def parts(self) -> Iterator[tuple[str, str]]:
+        """All that an image's layers are read from; `download` is no item, but a file."""
+        yield from self.items()
+        yield from (("download", sha256) for sha256 in self.downloads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +141,11 @@ def environment_key(wheels: Sequence[str], python: str, interpreter: Sequence[st
     return item_key(_ENVIRONMENT, python, *sorted(interpreter), "", *wheels)
 
 
-def image_key(locked: LockedVariant, system: str, environment: str) -> str:
+def image_key(locked: LockedVariant, system: str, environment: str, built: Iterable[str]) -> str:
     """An image; the layers that the packages are in are part of it."""
     layers = (str(package.layer) for package in locked.pypi)
-    return item_key(_IMAGE, locked.platform, locked.variant, locked.base, system, environment, *layers)
+    parts = (locked.platform, locked.variant, locked.base, system, environment)
+    return item_key(_IMAGE, *parts, *sorted(built), "", *layers)
 
 
 def unpacked_key(image_id: str) -> str:

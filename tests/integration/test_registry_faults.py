@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from tests.support import faulty_proxy as harms
 from tests.support.faulty_proxy import FaultyProxy, Harm, faulty_proxy
 from tests.support.images import image, layer, noise, small_image
 from tests.support.registry import DockerRegistry, docker_registry
+from tests.support.waiting import eventually
 
 from hotdesk.errors import RegistryError
 from hotdesk.indexes.http import PROXY_VARIABLES, Retry
@@ -259,6 +261,7 @@ def begin(what: str, store: Store, reference: Reference, seed: int) -> subproces
         [sys.executable, "-c", _WORK, what, str(store.root), str(reference), str(seed)],
         cwd=root,
         stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         text=True,
     )
     assert process.stdout
@@ -277,7 +280,7 @@ def test_after_a_kill_the_next_try_works(
 ) -> None:
     chance = random.Random(4)
     there, got = past(proxy, registry, reference), Store(tmp_path / "got")
-    for seed in range(6):
+    for seed in range(4):
         pushed = small_image(seed, size=3_000_000)
         if what == "pull":
             push(store, [pushed], there)
@@ -289,10 +292,45 @@ def test_after_a_kill_the_next_try_works(
     assert_same(pulled_image(got, pull(got, there, AMD).digest), pushed)
 
 
+def test_two_pulls_into_one_store_share_what_arrives(
+    store: Store, tmp_path: Path, registry: DockerRegistry, proxy: FaultyProxy, reference: Reference
+) -> None:
+    pushed, got = small_image(20, size=3_000_000), Store(tmp_path / "got")
+    push(store, [pushed], past(proxy, registry, reference))
+
+    with begin("pull", got, reference, 20) as one, begin("pull", got, reference, 20) as two:
+        assert (one.wait(60), two.wait(60)) == (0, 0)
+
+    assert proxy.count("GET .*/blobs/") == 3 + 2  # the layers once, the configuration twice
+    assert_same(pulled_image(got, pull(got, past(proxy, registry, reference), AMD).digest), pushed)
+
+
+def test_two_pushes_of_one_image_do_not_harm_each_other(
+    store: Store, other: Store, registry: DockerRegistry, proxy: FaultyProxy, reference: Reference
+) -> None:
+    with begin("push", store, reference, 21) as one, begin("push", other, reference, 21) as two:
+        assert (one.wait(60), two.wait(60)) == (0, 0)
+
+    got = pulled_image(other, pull(other, past(proxy, registry, reference), AMD).digest)
+    assert_same(got, small_image(21, size=3_000_000))
+
+
+def test_an_interrupted_push_ends_at_once(
+    store: Store, registry: DockerRegistry, proxy: FaultyProxy, reference: Reference
+) -> None:
+    proxy.harm("^(HEAD|PUT)", harms.delays(20), 100)
+    with begin("push", store, reference, 22) as process:
+        eventually(lambda: proxy.count("^HEAD") > 0)
+        begun = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        process.wait(10)
+
+    assert time.monotonic() - begun < 5
+
+
 # Memory
 
 _LARGE = """
-import resource
 import sys
 from functools import partial
 from pathlib import Path
@@ -307,7 +345,15 @@ from hotdesk.oci.registry.push import push
 from hotdesk.oci.registry.reference import parse_reference
 from hotdesk.store import Store
 
-COUNT = 50
+COUNT = 30
+
+
+def peak():
+    # Not ru_maxrss, which begins with that of the process that started this one.
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0])
+
+
 PIECE = noise(1 << 20)
 
 
@@ -324,11 +370,11 @@ def large(number):
 
 reference = parse_reference(sys.argv[1])
 image = image_of("linux/amd64", {}, [large(number) for number in range(4)])
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
 pushed = push(Store(Path(sys.argv[2])), [image], reference)
-between = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+between = peak()
 pull(Store(Path(sys.argv[3])), reference, "linux/amd64")
-print(pushed.size, before, between, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(pushed.size, before, between, peak())
 """
 
 
@@ -344,7 +390,7 @@ def test_memory_does_not_grow_with_the_layers(
 
     size, before, between, after = (int(word) for word in done.stdout.split())
 
-    assert size > 200_000_000
+    assert size > 120_000_000
     assert between - before < 60_000  # KiB; four blobs at once
     assert after - before < 80_000
-    assert after < 200_000
+    assert after < 130_000

@@ -98,8 +98,10 @@ def test_modes_and_owners_are_the_members_own() -> None:
         [Link("a", "/"), file("a/b", b"")],
         [file("a/.wh.b", b"")],
         [file("a/.wh..wh..opq", b"")],
+        [file("a/.wh.b/x", b"")],
+        [file(".wh..wh..opq/x", b"")],
     ],
-    ids=["twice", "below a file", "through a link", "whiteout", "opaque"],
+    ids=["twice", "below a file", "through a link", "whiteout", "opaque", "its folder", "opaque folder"],
 )
 def test_what_an_engine_would_read_otherwise_is_refused(entries: list[Entry]) -> None:
     with pytest.raises(UnsafeArchiveError, match="no layer can hold"):

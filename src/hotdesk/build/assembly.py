@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hotdesk.fetch import Fetcher
-    from hotdesk.lock import Artifact, DebianPackage, LockedVariant
+    from hotdesk.lock import Artifact, DebianPackage, LockedVariant, PythonPackage
     from hotdesk.lock_base import LockedBase
     from hotdesk.progress import Progress
     from hotdesk.store import Store
@@ -98,7 +98,11 @@ class Assembly:
 
     def make_parts(self) -> None:
         """What an image is made from: the base system and the wheels' trees, without an environment."""
-        there = {wheel for wheel in self.wheels if wheel.exists()}
+        there = {
+            wheel
+            for package, wheel in zip(self.locked.pypi, self.wheels, strict=True)
+            if wheel.exists() and not (package.build and not self._built(package).exists())
+        }
         if self.system.exists() and len(there) == len(self.wheels):
             return
         with self._at_work() as (system, unpackers):
@@ -152,6 +156,9 @@ class Assembly:
         bytecode = (self.store.item("bytecode", key) for key in self.keys.bytecode)
         build.finish(self.wheels, [item for item in bytecode if item.exists()], self.progress)
 
+    def _built(self, package: PythonPackage) -> Path:
+        return self.store.item("built", self.keys.built[package.name])
+
     def _missing(self, there: set[Path]) -> Iterator[Artifact]:
         """What has to be there for the items that are not."""
         if not self.system.exists():
@@ -159,7 +166,7 @@ class Assembly:
         for package, wheel in zip(self.locked.pypi, self.wheels, strict=True):
             if wheel in there:
                 continue
-            if package.build and self.store.item("built", self.keys.built[package.name]).exists():
+            if package.build and self._built(package).exists():
                 continue
             yield package.artifact
             if package.build:

@@ -10,8 +10,9 @@ that an image that was built before is known at once, and a new one measures its
 
 from __future__ import annotations
 
+import hashlib
 import json
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -23,9 +24,10 @@ from hotdesk.build.environment import shared_paths, winning
 from hotdesk.build.processes import Unpackers
 from hotdesk.build.recipe import Recipe, WheelPart
 from hotdesk.engines.request import HOME, PREFIX, USER, USER_ID, WORK
-from hotdesk.errors import ImageError
+from hotdesk.engines.sandbox import require_sandbox
+from hotdesk.errors import ImageError, StoreError
 from hotdesk.fetch import Fetcher
-from hotdesk.keys import Keys, interpreter_hashes
+from hotdesk.keys import Keys, interpreter_hashes, wheel_sha256
 from hotdesk.layers.contents import CONTENTS, TREE, read_contents
 from hotdesk.lock_images import LockedImage, LockedLayer
 from hotdesk.oci.layer import Measured, blob_chunks, made, measure, tar_chunks
@@ -33,9 +35,10 @@ from hotdesk.oci.model import LAYER, Blob, Descriptor, Image, Layer, image_of
 from hotdesk.progress import SILENT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from hotdesk.layers.entries import Written
     from hotdesk.lock import DebianPackage, LockedVariant, PythonPackage
     from hotdesk.oci.layer import Member
     from hotdesk.progress import Progress
@@ -49,7 +52,7 @@ _START = (
     f"exec jupyter lab --no-browser --ip=0.0.0.0 --port={_PORT} --ServerApp.port_retries=0 "
     f"--ServerApp.root_dir={WORK}"
 )
-_ANSWERS = f"import urllib.request as r; r.urlopen('http://127.0.0.1:{_PORT}/api', timeout=5)"
+_ANSWERS = f"import socket; socket.create_connection(('127.0.0.1', {_PORT}), 5)"
 _SECOND = 10**9  # in nanoseconds
 _LITTLE = 8 << 20  # compressed bytes: written before another process would have started
 
@@ -59,14 +62,11 @@ def build_image(
 ) -> Image:
     """The image of `locked`; only what was not measured before is, and made where it is not there.
 
-    Its layers read their parts from the store: keep those there with `store.using(Keys.of(locked).items())`.
+    Its layers read their parts from the store: keep those there with `store.using(Keys.of(locked).parts())`.
     """
     keys = Keys.of(locked)
-    bring_base(store, locked, offline=offline, progress=progress)
 
     def fill(item: Path) -> None:
-        with Fetcher(store, offline=offline, snapshot=locked.snapshot, progress=progress) as fetcher:
-            _make_parts(store, locked, fetcher, progress)
         recipes = list(_recipes(store, locked, keys))
         known = _known(store)
         rows = _measure(store, locked, [recipe for recipe in recipes if _name(recipe) not in known], progress)
@@ -74,12 +74,22 @@ def build_image(
         (item / _IMAGE).write_text(json.dumps(layers), encoding="utf-8")
 
     with store.in_use():
-        item = store.make("image", keys.image, fill)
-    rows = _read(item)
-    image = _image(store, locked, rows)
-    if locked.image and image.id != locked.image.id:
-        raise _differs(store, locked.image, image, rows)
+        bring_base(store, locked, offline=offline, progress=progress)
+        if not _has_parts(store, keys):
+            require_sandbox()  # rather now than after the downloads
+            with Fetcher(store, offline=offline, snapshot=locked.snapshot, progress=progress) as fetcher:
+                _make_parts(store, locked, fetcher, progress)
+        rows = _read(store.make("image", keys.image, fill))
+        image = _image(store, locked, rows)
+        if locked.image and image.id != locked.image.id:
+            raise _differs(store, locked.image, image, rows)
     return image
+
+
+def _has_parts(store: Store, keys: Keys) -> bool:
+    made = (item for item in keys.items() if item[0] not in ("environment", "image"))
+    downloads = (store.download(sha256) for sha256 in keys.downloads)
+    return all(path.exists() for path in (*(store.item(*item) for item in made), *downloads))
 
 
 def locked_image(store: Store, locked: LockedVariant) -> LockedImage:
@@ -92,9 +102,12 @@ def locked_image(store: Store, locked: LockedVariant) -> LockedImage:
 
 def verify_image(store: Store, item: Path) -> list[str]:
     """Each layer of an image's item that is not what was measured, by what is in the store now."""
+    rows = _read(item)
+    if len(rows) < 2:  # the base system and an empty environment
+        return [f"it has {len(rows)} layers"]
     return [
         f"layer {number} is not what was measured"
-        for number, (recipe, measured) in enumerate(_read(item), 1)
+        for number, (recipe, measured) in enumerate(rows, 1)
         if measure(recipe.members(store.root)) != measured
     ]
 
@@ -105,12 +118,14 @@ def _differs(
     """Where the image is not the one that the lock knows: the first layer, and the first file in it."""
     where = "its configuration is another one"
     below = len(image.layers) - len(rows)  # those of the image that it is built on, which the lock pins
-    for number, (recipe, measured) in enumerate(rows, below):
-        known = locked.layers[number] if number < len(locked.layers) else None
-        if known is None or known.diff_id != f"sha256:{measured.diff_id}":
+    if len(locked.layers) != len(image.layers):
+        where = f"it has {len(image.layers)} layers, not {len(locked.layers)}"
+    pairs = zip(rows, locked.layers[below:], strict=False)
+    for number, ((recipe, measured), known) in enumerate(pairs, below):
+        if known.diff_id != f"sha256:{measured.diff_id}":
             layer = f"layer {number + 1} ({image.layers[number].history[:60]}…)"
             members = [member.entry.path for member in made(recipe.members(store.root))]
-            path = _first_difference(known.files if known else "", measured.files, members)
+            path = _first_difference(known.files, measured.files, members)
             where = f"{layer} differs, first in `{path}`" if path else f"{layer} differs"
             break
     return ImageError(
@@ -158,6 +173,7 @@ def _recipes(store: Store, locked: LockedVariant, keys: Keys) -> Iterator[Recipe
                 WheelPart(
                     file=_below(store, _wheel_file(store, package, keys)),
                     name=package.build.wheel if package.build else package.artifact.name,
+                    sha256=wheel_sha256(package),
                     bytecode=_below(store, store.item("bytecode", bytecode)),
                     without=tuple(sorted(left_out[wheel][0])),
                     bytecode_without=tuple(sorted(left_out[wheel][1])),
@@ -176,7 +192,7 @@ def _left_out(store: Store, locked: LockedVariant, keys: Keys) -> dict[str, tupl
     wheels = [store.item("wheel", key) for key in keys.wheels]
     contents = {wheel: read_contents(wheel).entries for wheel in wheels}
     owners = {path: wheel.name for path, wheel in shared_paths(contents, locked.python).items()}
-    files = {wheel: _files(wheel) for wheel in wheels}
+    files = {wheel: _paths(entries) for wheel, entries in contents.items()}
     last = {
         (package.layer, path): wheel
         for package, wheel in zip(locked.pypi, wheels, strict=True)
@@ -188,12 +204,12 @@ def _left_out(store: Store, locked: LockedVariant, keys: Keys) -> dict[str, tupl
     left_out = {}
     for package, wheel, item, compiled in zip(locked.pypi, wheels, bytecode, kept, strict=True):
         gone = {path for path in files[wheel] if last.get((package.layer, path), wheel) != wheel}
-        left_out[wheel.name] = gone | (files[wheel] & ours), _files(item) - compiled
+        left_out[wheel.name] = gone | (files[wheel] & ours), _paths(read_contents(item).entries) - compiled
     return left_out
 
 
-def _files(item: Path) -> set[str]:
-    return {written.path for written in read_contents(item).entries if written.content != "directory"}
+def _paths(entries: Iterable[Written]) -> set[str]:
+    return {written.path for written in entries if written.content != "directory"}
 
 
 def _wheel_file(store: Store, package: PythonPackage, keys: Keys) -> Path:
@@ -213,9 +229,9 @@ def _name(recipe: Recipe) -> str:
 def _known(store: Store) -> dict[str, dict[str, Any]]:
     """What was measured of layers before, in whatever image."""
     found = {}
-    for path in (store.root / "items" / "image").glob(f"*/{_IMAGE}"):
-        for recipe, measured in json.loads(path.read_bytes()):
-            found[json.dumps(recipe)] = measured
+    for item in (store.root / "items" / "image").glob("*"):
+        with suppress(StoreError):  # `hotdesk cache verify` tells
+            found.update({_name(recipe): asdict(measured) for recipe, measured in _read(item)})
     return found
 
 
@@ -251,8 +267,15 @@ def _weight(store: Store, recipe: Recipe) -> int:
 
 
 def _read(item: Path) -> list[tuple[Recipe, Measured]]:
-    rows = json.loads((item / _IMAGE).read_bytes())
-    return [(Recipe.from_json(recipe), Measured(**measured)) for recipe, measured in rows]
+    try:
+        rows = json.loads((item / _IMAGE).read_bytes())
+        return [(Recipe.from_json(recipe), Measured(**measured)) for recipe, measured in rows]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise StoreError(
+            f"the store's item {item} is damaged",
+            why=f"{_IMAGE}: {error}",
+            hint="remove this folder; it is made anew when it is needed",
+        ) from None
 
 
 def _image(store: Store, locked: LockedVariant, rows: Sequence[tuple[Recipe, Measured]]) -> Image:
@@ -280,13 +303,28 @@ def _layer(store: Store, recipe: Recipe, measured: Measured, history: str) -> La
 
     return Layer(
         blob=Blob(
-            Descriptor(LAYER, f"sha256:{measured.digest}", measured.size), lambda: blob_chunks(members())
+            Descriptor(LAYER, f"sha256:{measured.digest}", measured.size),
+            lambda: _the_same(measured.digest, blob_chunks(members()), history),
         ),
         diff_id=f"sha256:{measured.diff_id}",
         tar_size=measured.tar_size,
-        tar_chunks=lambda: tar_chunks(members()),
+        tar_chunks=lambda: _the_same(measured.diff_id, tar_chunks(members()), history),
         history=history,
     )
+
+
+def _the_same(sha256: str, chunks: Iterator[bytes], history: str) -> Iterator[bytes]:
+    """The chunks; raises at their end where they are not those that were measured."""
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+        yield chunk
+    if digest.hexdigest() != sha256:
+        raise StoreError(
+            f"the layer of {history[:60]} is not what was measured",
+            why=f"its SHA-256 is {digest.hexdigest()}, not {sha256}",
+            hint="`hotdesk cache verify --repair` removes what is damaged; it is made anew when it is needed",
+        )
 
 
 def settings_of(locked: LockedVariant) -> dict[str, Any]:

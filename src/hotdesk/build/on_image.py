@@ -21,7 +21,7 @@ from hotdesk.build.changes import changes_of, write_changes
 from hotdesk.build.configure import configure, unpack_with_dpkg
 from hotdesk.build.system import finish_system
 from hotdesk.build.unpack import control_fields
-from hotdesk.engines.request import HOME, MOUNT_POINTS, PREFIX
+from hotdesk.engines.request import HOME, MOUNT_POINTS, PREFIX, WORK
 from hotdesk.errors import ImageError
 from hotdesk.layers.contents import TREE
 from hotdesk.layers.debian import MERGED, open_deb
@@ -110,14 +110,14 @@ def check_tree(tree: Path) -> None:
             raise _unfit(
                 f"its /{top} is no link to /usr/{top}, which it is in every release that hotdesk knows"
             )
-    for path in (*_FOLDERS, *MOUNT_POINTS, HOME.strip("/"), PREFIX.strip("/")):
+    for path in (*_FOLDERS, *MOUNT_POINTS, WORK.strip("/"), PREFIX.strip("/")):
         _check_place(tree, path)
     for path in _NEEDED:
         if not os.path.lexists(tree / path):
             raise _unfit(f"it has no /{path}")
-    for path in (HOME, PREFIX):
+    for path, ours in ((HOME, ["work"]), (WORK, []), (PREFIX, [])):
         place = tree / path.strip("/")
-        if place.is_dir() and os.listdir(place):
+        if place.is_dir() and os.listdir(place) not in ([], ours):
             raise _unfit(f"its {path} is not empty, and belongs to the desk")
 
 

@@ -281,10 +281,10 @@ def _answer(work: Callable[[], object]) -> None:
 
 
 def _work_on_wheels(store: Store) -> None:
-    os.nice(_NICENESS_OF_WHEELS)
     for line in sys.stdin:
         match json.loads(line):
             case {"unpack": job}:
+                os.setpriority(os.PRIO_PROCESS, 0, _NICENESS_OF_WHEELS)
                 _answer(partial(_unpack, store, job))
             case {"measure": recipe}:
                 _answer(partial(_measure, store, recipe))

@@ -21,7 +21,7 @@ from hotdesk.build.normalise import normalise, settle_times
 from hotdesk.build.ownership import settle_ownership, write_ownership
 from hotdesk.build.standard_library import compile_standard_library, install_bytecode
 from hotdesk.build.unpack import SystemTree
-from hotdesk.engines.request import HOME, USER_ID
+from hotdesk.engines.request import HOME, USER_ID, WORK
 from hotdesk.keys import system_key
 from hotdesk.layers.contents import TREE, scan_tree, write_contents
 from hotdesk.layers.debian import Ownership
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from hotdesk.store import Store
 
 _UNPACKERS = 2
-_DESK = {HOME.strip("/"): Ownership(USER_ID, USER_ID, 0o755)}
+_DESK = {folder.strip("/"): Ownership(USER_ID, USER_ID, 0o755) for folder in (HOME, WORK)}
 
 
 class SystemBuild:

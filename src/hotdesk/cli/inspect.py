@@ -102,7 +102,7 @@ def verify_command(what: str | None, *, variant: str | None, offline: bool, as_j
     image was built from, or where --variant names what it should be.
     """
     from hotdesk.build.comparison import compare
-    from hotdesk.oci.validate import problems
+    from hotdesk.oci.validate import check_recipes, problems
     from hotdesk.opening import Preparation
 
     comparison: Comparison | None = None
@@ -114,6 +114,8 @@ def verify_command(what: str | None, *, variant: str | None, offline: bool, as_j
                 found, comparison = compare(subject.image, store, subject.locked, progress)
             else:
                 found = problems(subject.image, progress)
+            if subject.built_here:
+                found += check_recipes(subject.image)
     image = subject.image
     differences = list(comparison.differences) if comparison else []
     if as_json:
@@ -150,11 +152,12 @@ def _subject(
     if source:
         image, _ = read_image(source, store, preparation)
         with store.in_use():
-            yield _Subject(str(source), image, False, _lock_of(image, variant)), store
+            title = source.path.name if source.path else source.reference
+            yield _Subject(title, image, False, _lock_of(image, variant)), store
         return
     project = open_project(what, Path.cwd())
     locked = project.select(variant)
-    with store.using(Keys.of(locked).items()):
+    with store.using(Keys.of(locked).parts()):
         image = build_project_image(project, preparation, variant=variant)
         yield _Subject(f"{project.spec.name} ({locked.variant})", image, True, locked), store
 

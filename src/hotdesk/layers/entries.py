@@ -32,11 +32,16 @@ class Directory:
 
 @dataclass(frozen=True, slots=True)
 class Deflated:
-    """A file's content as the raw DEFLATE stream of an archive; `chunks` gives it anew at each call."""
+    """A file's content as the raw DEFLATE stream of an archive; `chunks` gives it anew at each call.
+
+    `inflated` makes the file's content of those chunks, checked as `File.chunks` checks it: who wants both
+    reads the archive once.
+    """
 
     size: int
     crc32: int
     chunks: Callable[[], Iterator[bytes]]
+    inflated: Callable[[Iterable[bytes]], Iterator[bytes]]
 
 
 @dataclass(frozen=True, slots=True)

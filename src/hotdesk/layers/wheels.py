@@ -25,7 +25,7 @@ from hotdesk.layers.wheel_metadata import (
 from hotdesk.layers.zip_archive import Member, ZipArchive
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from hotdesk.layers.entries import Entry
@@ -227,24 +227,24 @@ class _Wheel:
         member, recorded = placed.member, placed.recorded
         assert recorded  # _check_record saw to it
         self.rows.append((self._relative(placed.path), recorded.stated, str(member.size)))
-        deflated = Deflated(member.packed_size, member.crc32, partial(self.archive.packed, member))
+        inflated = partial(self.archive.inflated, member)
+        if not self.checked:
+            inflated = partial(self._check, member, recorded)
+        packed = partial(self.archive.packed, member)
         return File(
             path=placed.path,
             size=member.size,
-            chunks=partial(self.archive.chunks, member)
-            if self.checked
-            else partial(self._check, member, recorded),
+            chunks=lambda: inflated(packed()),
             executable=member.executable or placed.script,
             sha256=recorded.digest.hex() if recorded.algorithm == "sha256" else None,
-            deflated=deflated if member.deflated else None,
+            deflated=Deflated(member.packed_size, member.crc32, packed, inflated)
+            if member.deflated
+            else None,
         )
 
-    def _check(self, member: Member, recorded: Recorded | None) -> Iterator[bytes]:
-        if recorded is None:
-            yield from self.archive.chunks(member)
-            return
+    def _check(self, member: Member, recorded: Recorded, packed: Iterable[bytes]) -> Iterator[bytes]:
         digest = recorded.hasher()
-        for piece in self.archive.chunks(member):
+        for piece in self.archive.inflated(member, packed):
             digest.update(piece)
             yield piece
         if digest.digest() != recorded.digest:

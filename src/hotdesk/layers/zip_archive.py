@@ -20,7 +20,7 @@ from hotdesk.errors import UnsafeArchiveError
 from hotdesk.layers.entries import safe_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 PIECE = 1 << 20
@@ -178,13 +178,16 @@ class ZipArchive:
 
     def chunks(self, member: Member) -> Iterator[bytes]:
         """The content, in pieces of at most 1 MiB; raises at the end where size or CRC do not match."""
-        if member.size <= PIECE and member.packed_size <= _READ_AT_ONCE:
-            return iter((self._at_once(member),))
-        return self._piece_by_piece(member)
+        return self.inflated(member, self.packed(member))
 
-    def _at_once(self, member: Member) -> bytes:
+    def inflated(self, member: Member, packed: Iterable[bytes]) -> Iterator[bytes]:
+        """The same out of what `packed` gave."""
+        if member.size <= PIECE and member.packed_size <= _READ_AT_ONCE:
+            return iter((self._at_once(member, b"".join(packed)),))
+        return self._piece_by_piece(member, packed)
+
+    def _at_once(self, member: Member, content: bytes) -> bytes:
         """Most members are small: half of the time for one would go into handing its only piece along."""
-        _, content = self._first(member)
         if member.deflated:
             inflater = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_DEFLATE)
             try:
@@ -196,9 +199,9 @@ class ZipArchive:
         self._check(member, len(content), isal_zlib.crc32(content))
         return content
 
-    def _piece_by_piece(self, member: Member) -> Iterator[bytes]:
+    def _piece_by_piece(self, member: Member, packed: Iterable[bytes]) -> Iterator[bytes]:
         size = crc = 0
-        for piece in self._inflate(member) if member.deflated else self.packed(member):
+        for piece in self._inflate(member, packed) if member.deflated else packed:
             size += len(piece)
             if size > member.size:
                 break
@@ -220,12 +223,12 @@ class ZipArchive:
         if inflater.unused_data:
             self.refuse(member.name, "bytes follow its DEFLATE stream")
 
-    def _inflate(self, member: Member) -> Iterator[bytes]:
+    def _inflate(self, member: Member, packed: Iterable[bytes]) -> Iterator[bytes]:
         inflater = igzip_lib.IgzipDecompressor(igzip_lib.DECOMP_DEFLATE)
         # One byte more than claimed, so that a longer stream shows without being inflated.
         most = min(PIECE, member.size + 1)
         try:
-            for piece in self.packed(member):
+            for piece in packed:
                 if inflater.eof:
                     self.refuse(member.name, "bytes follow its DEFLATE stream")
                 yield inflater.decompress(piece, most)

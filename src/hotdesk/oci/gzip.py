@@ -27,7 +27,7 @@ PIECE = 1 << 20
 LEVEL = 1
 """Part of every digest, like PIECE: changing one changes the blobs of all images, though not their IDs."""
 
-_HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"  # no flags, no name, no time, no operating system
+HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"  # no flags, no name, no time, no operating system
 _TRAILER = struct.Struct("<LL")
 _STORED_BLOCK = struct.Struct("<BHH")
 _MOST_STORED = 0xFFFF
@@ -36,24 +36,29 @@ _INFLATED = 1 << 18
 
 def spliced(content: Deflated, size: int) -> Iterator[bytes]:
     """A member whose DEFLATE stream is the archive's own; it inflates to `size` bytes."""
-    yield _HEADER
+    yield HEADER
     yield from content.chunks()
-    yield _TRAILER.pack(content.crc32, size & 0xFFFFFFFF)
+    yield trailer(content.crc32, size)
 
 
 def stored(data: bytes) -> bytes:
     """A member that holds `data` as they are."""
-    blocks = [_HEADER]
+    blocks = [HEADER]
     for start in range(0, len(data) or 1, _MOST_STORED):
         piece = data[start : start + _MOST_STORED]
         last = start + _MOST_STORED >= len(data)
         blocks += [_STORED_BLOCK.pack(last, len(piece), len(piece) ^ 0xFFFF), piece]
-    return b"".join([*blocks, _trailer(data)])
+    return b"".join([*blocks, _trailer_of(data)])
 
 
 def packed(data: bytes) -> bytes:
     """A member that holds `data` compressed."""
-    return b"".join([_HEADER, deflate.deflate_compress(data, LEVEL), _trailer(data)])
+    return b"".join([HEADER, deflate.deflate_compress(data, LEVEL), _trailer_of(data)])
+
+
+def trailer(crc32: int, size: int) -> bytes:
+    """The end of a member that inflates to `size` bytes."""
+    return _TRAILER.pack(crc32, size & 0xFFFFFFFF)
 
 
 def inflated(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -114,5 +119,5 @@ class _Readable(io.RawIOBase):
         return count
 
 
-def _trailer(data: bytes) -> bytes:
-    return _TRAILER.pack(isal_zlib.crc32(data), len(data) & 0xFFFFFFFF)
+def _trailer_of(data: bytes) -> bytes:
+    return trailer(isal_zlib.crc32(data), len(data))

@@ -77,7 +77,7 @@ def in_order(members: Iterable[Member], removed: Iterable[str] = ()) -> list[Mem
         before = found.get(path)
         if before and not (isinstance(before.entry, Directory) and isinstance(member.entry, Directory)):
             raise _refused(path, "it comes twice")
-        if path.rpartition("/")[2].startswith(_WHITEOUT):
+        if f"/{path}".find(f"/{_WHITEOUT}") >= 0:
             raise _refused(path, "engines take such a name as a word to remove a file of another layer")
         found[path] = member
     for path in list(found):
@@ -116,7 +116,7 @@ def blob_chunks(members: Iterable[Member]) -> Iterator[bytes]:
     plain = _Plain()
     for piece in _pieces(members):
         if not isinstance(piece, File):
-            plain.headers(piece)
+            yield from plain.headers(piece)
         elif piece.deflated:
             yield from plain.flush()
             yield from gzip.spliced(piece.deflated, piece.size)
@@ -132,14 +132,15 @@ def measure(members: Sequence[Member]) -> Measured:
     for piece in _pieces(members):
         if not isinstance(piece, File):
             archive.add(piece)
-            plain.headers(piece)
-            continue
-        if piece.deflated:
+            blob.add_each(plain.headers(piece))
+        elif piece.deflated:
             blob.add_each(plain.flush())
-            blob.add_each(gzip.spliced(piece.deflated, piece.size))
-        for chunk in piece.chunks():
-            archive.add(chunk)
-            if not piece.deflated:
+            blob.add(gzip.HEADER)
+            for chunk in piece.deflated.inflated(blob.adding(piece.deflated.chunks())):
+                archive.add(chunk)
+            blob.add(gzip.trailer(piece.deflated.crc32, piece.size))
+        else:
+            for chunk in archive.adding(piece.chunks()):
                 blob.add_each(plain.content(chunk))
     blob.add_each(plain.flush())
     return Measured(blob.hexdigest(), blob.size, archive.hexdigest(), archive.size, marks(members))
@@ -201,21 +202,28 @@ class _Plain:
         self._waiting = bytearray()
         self._compress = False
 
-    def headers(self, data: bytes) -> None:
+    def headers(self, data: bytes) -> Iterator[bytes]:
         self._waiting += data
+        return self._full_pieces()
 
     def content(self, data: bytes) -> Iterator[bytes]:
         self._compress = True
         self._waiting += data
+        return self._full_pieces()
+
+    def _full_pieces(self) -> Iterator[bytes]:
         while len(self._waiting) >= gzip.PIECE:
-            yield gzip.packed(bytes(self._waiting[: gzip.PIECE]))
+            yield self._member(bytes(self._waiting[: gzip.PIECE]))
             del self._waiting[: gzip.PIECE]
 
+    def _member(self, data: bytes) -> bytes:
+        return gzip.packed(data) if self._compress else gzip.stored(data)
+
     def flush(self) -> Iterator[bytes]:
-        waiting, self._waiting = bytes(self._waiting), bytearray()
-        compress, self._compress = self._compress, False
-        if waiting:
-            yield gzip.packed(waiting) if compress else gzip.stored(waiting)
+        if self._waiting:
+            yield self._member(bytes(self._waiting))
+        self._waiting.clear()
+        self._compress = False
 
 
 class _Sum:
@@ -230,6 +238,12 @@ class _Sum:
     def add_each(self, chunks: Iterable[bytes]) -> None:
         for chunk in chunks:
             self.add(chunk)
+
+    def adding(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """The same chunks, each added when it is taken."""
+        for chunk in chunks:
+            self.add(chunk)
+            yield chunk
 
     def hexdigest(self) -> str:
         return self._sha256.hexdigest()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -58,7 +58,7 @@ def pull(
     patience: Patience = PATIENT,
 ) -> Pulled:
     """Bring the image for `platform` into the store; `oci.pulled.pulled_image` reads it there."""
-    session = Session(reference, "pull", patience=patience)
+    session = Session(reference, "pull", patience=patience, note=progress.note)
     with store.in_use(), explained(session, f"`{reference}` cannot be pulled"), session:
         found = _find(session, platform)
         manifest = found.document
@@ -131,13 +131,19 @@ def _missing(store: Store, layers: Sequence[Descriptor]) -> list[Descriptor]:
 
 
 def _check_space(store: Store, missing: Sequence[Descriptor]) -> None:
-    needed = sum(layer.size for layer in missing)
+    needed = sum(max(layer.size - _begun(store, layer), 0) for layer in missing)
     with writing(store.root, needed):
         store.root.mkdir(parents=True, exist_ok=True)
-        disk = os.statvfs(store.root)
-    free = disk.f_bavail * disk.f_frsize
-    if needed and disk.f_blocks and free < needed:
-        raise full(store.root, needed, f"{free / 1e6:,.1f} MB are free")
+        disk = shutil.disk_usage(store.root)
+    if disk.total and disk.free < needed:  # some file systems do not count
+        raise full(store.root, needed, f"{disk.free / 1e6:,.1f} MB are free")
+
+
+def _begun(store: Store, layer: Descriptor) -> int:
+    try:
+        return store.partial(bare(layer.digest)).stat().st_size
+    except OSError:
+        return 0
 
 
 def _fetch(

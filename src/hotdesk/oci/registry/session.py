@@ -15,6 +15,7 @@ from hotdesk.indexes import http
 from hotdesk.oci.registry.auth import Authority, is_safe
 from hotdesk.oci.registry.certificates import context_for
 from hotdesk.oci.registry.logins import find_login
+from hotdesk.progress import SILENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 CONNECTIONS = 4
 _MOST_HOPS = 8
+_LONG = 5.0  # seconds
 _MOST_RENEWALS = 2
 _MOST_WORDS = 1 << 16  # of an error or a token
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -65,11 +67,13 @@ class Session:
         *,
         others: Sequence[str] = (),
         patience: Patience = PATIENT,
+        note: Callable[[str], None] = SILENT.note,
         pause: Callable[[float], object] = time.sleep,
     ) -> None:
         self.reference = reference
         self.patience = patience
-        self.pause = pause
+        self._note = note
+        self._pause = pause
         self._scheme = "https"
         self.authority = Authority(
             self._ask,
@@ -171,7 +175,9 @@ class Session:
         delay = retry.delay(failures, http.retry_after(error)) if passes else None
         if delay is None:
             raise error
-        self.pause(delay)
+        if delay > _LONG:
+            self._note(f"{error}; trying again in {delay:.0f} s")
+        self._pause(delay)
 
     def _is_ours(self, url: str) -> bool:
         return urlsplit(url).scheme == self._scheme and self._is_registry(url)
