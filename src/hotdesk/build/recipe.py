@@ -52,7 +52,8 @@ class WheelPart:
 class Recipe:
     """A layer: the base system that is the item `system`, or these wheels, or else the empty environment.
 
-    Of a base system on an image, it is what that has not. `writer` is the number of the way in which layers are written; another way needs another number.
+    Of a base system on an image, it is what that has not. `writer` is the number of the way in which layers
+    are written; another way needs another number.
     """
 
     python: str
