@@ -1,6 +1,6 @@
 """A locked desk as an image: which layers it has, what is in each, and what its configuration says.
 
-    base system        one layer
+    base system        one layer; on an image, that image's layers as they are, and one with what changed
     the environment    a layer with what makes /opt/desk a virtual environment
     wheels             a layer for each group of the lock's plan, with the bytecode of its wheels
 
@@ -17,6 +17,7 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from hotdesk.build.base import base_layers, bring_base
 from hotdesk.build.recipe import Recipe, WheelPart
 from hotdesk.engines.request import HOME, PREFIX, USER, USER_ID, WORK
 from hotdesk.errors import ImageError, StoreError
@@ -68,6 +69,7 @@ def build_image(
         (item / _IMAGE).write_text(json.dumps(layers), encoding="utf-8")
 
     with store.in_use():
+        bring_base(store, locked, offline=offline, progress=progress)
         if not _has_parts(store, keys):
             from hotdesk.engines.sandbox import require_sandbox
             from hotdesk.fetch import Fetcher  # this and the like below: 60 ms for what is there already
@@ -91,8 +93,9 @@ def _has_parts(store: Store, keys: Keys) -> bool:
 def locked_image(store: Store, locked: LockedVariant) -> LockedImage:
     """What a lock should know of the image of `locked`, which was built."""
     rows = _read(store.item("image", Keys.of(locked).image))
-    layers = tuple(LockedLayer(f"sha256:{measured.diff_id}", measured.files) for _, measured in rows)
-    return LockedImage(_image(store, locked, rows).id, layers)
+    base = [LockedLayer(layer.diff_id, "") for layer in base_layers(store, locked.base_image)]
+    layers = [LockedLayer(f"sha256:{measured.diff_id}", measured.files) for _, measured in rows]
+    return LockedImage(_image(store, locked, rows).id, (*base, *layers))
 
 
 def verify_image(store: Store, item: Path) -> list[str]:
@@ -112,9 +115,11 @@ def _differs(
 ) -> ImageError:
     """Where the image is not the one that the lock knows: the first layer, and the first file in it."""
     where = "its configuration is another one"
-    if len(locked.layers) != len(rows):
-        where = f"it has {len(rows)} layers, not {len(locked.layers)}"
-    for number, ((recipe, measured), known) in enumerate(zip(rows, locked.layers, strict=False)):
+    below = len(image.layers) - len(rows)  # those of the image that it is built on, which the lock pins
+    if len(locked.layers) != len(image.layers):
+        where = f"it has {len(image.layers)} layers, not {len(locked.layers)}"
+    pairs = zip(rows, locked.layers[below:], strict=False)
+    for number, ((recipe, measured), known) in enumerate(pairs, below):
         if known.diff_id != f"sha256:{measured.diff_id}":
             layer = f"layer {number + 1} ({image.layers[number].history[:60]}…)"
             members = [member.entry.path for member in made(recipe.members(store.root))]
@@ -292,7 +297,8 @@ def _image(store: Store, locked: LockedVariant, rows: Sequence[tuple[Recipe, Mea
         _layer(store, recipe, measured, history)
         for (recipe, measured), history in zip(rows, histories, strict=True)
     ]
-    return image_of(locked.platform, settings_of(locked), layers)
+    below = base_layers(store, locked.base_image)
+    return image_of(locked.platform, settings_of(locked), [*below, *layers])
 
 
 def _listed(packages: Sequence[PythonPackage] | Sequence[DebianPackage]) -> str:
@@ -343,12 +349,20 @@ def settings_of(locked: LockedVariant) -> dict[str, Any]:
             "StartPeriod": 60 * _SECOND,
         },
         "Labels": {
-            "org.opencontainers.image.base.name": locked.base,
+            **_base_labels(locked),
             "org.opencontainers.image.title": f"hotdesk desk, Python {locked.python}, {locked.variant}",
         },
         "User": f"{USER_ID}:{USER_ID}",
         "WorkingDir": WORK,
     }
+
+
+def _base_labels(locked: LockedVariant) -> dict[str, str]:
+    """Without the registry: an image from a mirror of it makes the same desk."""
+    label = "org.opencontainers.image.base"
+    if locked.base_image is None:
+        return {f"{label}.name": locked.base}
+    return {f"{label}.name": locked.base.partition(":")[2], f"{label}.digest": locked.base_image.digest}
 
 
 def _environment() -> dict[str, str]:

@@ -65,8 +65,8 @@ def _plain_mode(entry: Entry) -> int:
             return 0o755
 
 
-def in_order(members: Iterable[Member]) -> list[Member]:
-    """The members with all their parents, by path in UTF-8.
+def in_order(members: Iterable[Member], removed: Iterable[str] = ()) -> list[Member]:
+    """The members with all their parents, by path in UTF-8; `removed` are paths of lower layers to be gone.
 
     `UnsafeArchiveError` for a path that comes twice as anything but a directory, for one below something that
     is no directory, and for one that an engine would take as a word to remove another layer's file.
@@ -87,6 +87,10 @@ def in_order(members: Iterable[Member]) -> list[Member]:
             parent = parent.rpartition("/")[0]
         if parent and not isinstance(found[parent].entry, Directory):
             raise _refused(path, f"{parent} is no directory")
+    for path in removed:
+        folder, slash, name = path.rpartition("/")
+        marker = f"{folder}{slash}{_WHITEOUT}{name}"
+        found[marker] = Member(File(marker, 0, lambda: iter(())), 0o644)
     return [found[path] for path in sorted(found, key=_encoded)]
 
 

@@ -6,7 +6,13 @@ import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from hotdesk.errors import ImageError, RegistryError, UnsafeArchiveError, UnsafeImageError
+from hotdesk.errors import (
+    ImageError,
+    NoPlatformError,
+    RegistryError,
+    UnsafeArchiveError,
+    UnsafeImageError,
+)
 from hotdesk.fetch.partial import full, writing
 from hotdesk.fetch.transfer import Transfer
 from hotdesk.lock import Artifact
@@ -111,8 +117,8 @@ def _serves(offered: str, wanted: str) -> bool:
     return "/" in offered and both[1].startswith(both[0])
 
 
-def _no_platform(reference: Reference, platform: str, offered: Sequence[str]) -> RegistryError:
-    return RegistryError(
+def _no_platform(reference: Reference, platform: str, offered: Sequence[str]) -> NoPlatformError:
+    return NoPlatformError(
         f"`{reference}` is not for {platform}",
         why=f"it is for {', '.join(dict.fromkeys(offered)) or 'no platform at all'}",
         hint="choose one of these with --platform" if offered else "",
