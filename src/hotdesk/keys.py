@@ -24,7 +24,7 @@ _WHEEL = "wheel-tree 3"
 _BUILT = "built 1"
 _BYTECODE = "bytecode 1"
 _ENVIRONMENT = "environment 2"
-_IMAGE = "image 1"
+_IMAGE = "image 2"
 _UNPACKED = "unpacked 1"
 
 IMAGE_NAME = "image.json"
