@@ -62,9 +62,11 @@ def _desks() -> Iterator[User]:
     """By their folders alone: what a damaged desk needs may not go either."""
     for folder in _children(data_path() / "desks"):
         kept = folder / "keep" / LOCK_NAME
+        if folder.name.startswith(".") or not kept.parent.exists():  # it was never opened
+            continue
         if (image := kept.with_name(IMAGE_NAME)).exists():
             yield _user_of_image(f"desk {folder.name}", image)
-        elif not folder.name.startswith(".") and kept.parent.exists():  # else it was never opened
+        else:
             yield _user(f"desk {folder.name}", kept, f"remove it: `hotdesk rm {folder.name}`")
 
 
@@ -183,7 +185,10 @@ def _remove_unneeded_files(store: Store, needed: set[str]) -> None:
     for name in ("downloads", "partial", "locations", *kept):
         for path in _children(store.root / name):
             if path.name.partition(".")[0] not in kept.get(name, needed):
-                path.unlink(missing_ok=True)
+                if name == "downloads":
+                    store.remove("download", path.name)
+                else:
+                    path.unlink(missing_ok=True)
     if (uv := store.root / "uv").is_dir():
         with store.scratch() as scratch:  # in two steps, so that a process killed half way leaves nothing
             uv.rename(scratch / "removed")
@@ -235,10 +240,8 @@ def verify(store: Store, *, repair: bool = False, progress: Progress = SILENT) -
 
 
 def _remove_corrupt(store: Store, path: Path) -> bool:
-    if path.parent.name in ("downloads", "blobs"):
-        path.unlink(missing_ok=True)
-        return True
-    return store.remove(path.parent.name, path.name)
+    kind = {"downloads": "download", "blobs": "blob"}.get(path.parent.name, path.parent.name)
+    return store.remove(kind, path.name)
 
 
 def _corrupt(store: Store, progress: Progress) -> Iterator[tuple[Path, str]]:

@@ -18,7 +18,6 @@ from hotdesk.errors import ImageError, NotCachedError
 from hotdesk.keys import IMAGE_NAME
 from hotdesk.opening import (
     check_folder,
-    kept_engine,
     kept_limits,
     labels_of,
     own_folders,
@@ -124,12 +123,12 @@ def open_image_desk(
     check_folder(folder, preparation)
     if preparation.engine == "sandbox":
         sandbox.require_sandbox()  # rather now than after the download
+    store = Store(default_store_path(), preparation.progress.note)
+    image, found = read_image(source, store, preparation)
     desk = claim(name or source.name, Owner(folder, str(source)), fixed=name is not None)
     refuse_other_engine(desk, preparation)
     if port is not None and condition(desk).state not in ("running", "starting"):
         require_free(port)
-    store = Store(default_store_path(), preparation.progress.note)
-    image, found = read_image(source, store, preparation)
     labels = {
         "variant": str(source),
         "port": str(port or PORT),
@@ -153,7 +152,7 @@ def reopen_image_desk(desk: Desk, preparation: Preparation, *, port: int | None 
     """A stopped desk as it was, from the very image that it was opened with."""
     if port is not None and condition(desk).state not in ("running", "starting"):
         require_free(port)
-    engine, limits = kept_engine(desk), kept_limits(desk)
+    engine, limits = desk.engine, kept_limits(desk)
     labels = {**desk.labels, "port": str(port or desk.labels.get("port") or PORT)}
     return _open(
         desk,

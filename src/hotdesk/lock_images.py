@@ -7,10 +7,12 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from hotdesk.errors import LockError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hotdesk.lock import Lock
+    from hotdesk.lock import Lock, LockedVariant
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _FILES = re.compile(r"[A-Za-z0-9+/]*")
@@ -37,13 +39,14 @@ class LockedImage:
 
 def format_images(images: Mapping[str, Mapping[str, LockedImage]]) -> str:
     """JSON with a layer a line."""
-    platforms = [
-        f"  {json.dumps(platform)}: {{\n"
-        + ",\n".join(f"   {json.dumps(variant)}: {_format(image)}" for variant, image in variants.items())
-        + "\n  }"
-        for platform, variants in images.items()
-    ]
+    platforms = [_format_platform(platform, variants) for platform, variants in sorted(images.items())]
     return "{\n" + ",\n".join(platforms) + "\n }" if platforms else "{}"
+
+
+def _format_platform(platform: str, variants: Mapping[str, LockedImage]) -> str:
+    rows = [f"   {json.dumps(variant)}: {_format(image)}" for variant, image in sorted(variants.items())]
+    joined = ",\n".join(rows)
+    return f"  {json.dumps(platform)}: {{\n{joined}\n  }}"
 
 
 def _format(image: LockedImage) -> str:
@@ -92,8 +95,19 @@ def keep_images(lock: Lock, previous: Lock) -> Lock:
 
 
 def _same(lock: Lock, previous: Lock, platform: str, variant: str) -> bool:
-    held = platform in lock.platforms and variant in lock.inputs.variants
-    if not held or variant in lock.platforms[platform].unavailable:
+    try:
+        return _content(lock, platform, variant) == _content(previous, platform, variant)
+    except LockError:
         return False
-    one, other = lock.select(platform, variant), previous.select(platform, variant)
-    return replace(one, image=None, snapshot="") == replace(other, image=None, snapshot="")
+
+
+def _content(lock: Lock, platform: str, variant: str) -> LockedVariant:
+    """What an image is made from, whatever else the lock holds."""
+    locked = lock.select(platform, variant)
+    return replace(
+        locked,
+        image=None,
+        snapshot="",
+        debian=tuple(replace(package, variants=()) for package in locked.debian),
+        pypi=tuple(replace(package, variants=()) for package in locked.pypi),
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -91,14 +90,15 @@ def open_project_desk(
         LOCK_NAME: project.lock_path.read_bytes(),
     }
     _record(Store(default_store_path()), project)
+    keys = Keys.of(locked)
     labels = {
         "variant": locked.variant,
         "port": str(port or project.spec.port),
-        "lock": hashlib.sha256(keep[LOCK_NAME]).hexdigest(),
+        "packages": f"{keys.system} {keys.environment}",
         **labels_of(preparation.limits),
     }
     opened = _open(desk, locked, preparation, labels=labels, keep=keep, port_fixed=port is not None)
-    if opened.already and opened.desk.labels.get("lock") != labels["lock"]:
+    if opened.already and opened.desk.labels.get("packages") != labels["packages"]:
         preparation.progress.note(
             f"`{desk.name}` still runs on the packages it was opened with; "
             f"`hotdesk stop {desk.name}` and `hotdesk up` take the new lock"
@@ -119,9 +119,11 @@ def reopen(desk: Desk, preparation: Preparation, *, port: int | None = None) -> 
     if port is not None and condition(desk).state not in ("running", "starting"):
         require_free(port)
     locked = _kept_lock(desk, kept[LOCK_NAME]).select(host_platform(), _kept_variant(desk))
-    wanted = port or int(desk.labels.get("port") or parse_spec(decode_spec(kept[SPEC_NAME])).port)
+    spec = parse_spec(decode_spec(kept[SPEC_NAME]))
+    locked = replace(locked, source=spec.base_reference)
+    wanted = port or int(desk.labels.get("port") or spec.port)
     labels = {**desk.labels, "port": str(wanted)}
-    preparation = replace(preparation, engine=kept_engine(desk), limits=kept_limits(desk))
+    preparation = replace(preparation, engine=desk.engine, limits=kept_limits(desk))
     return _open(desk, locked, preparation, labels=labels, keep=kept, port_fixed=port is not None)
 
 
@@ -226,8 +228,9 @@ def load_image(
     store: Store, locked: LockedVariant, engine: ContainerEngineName, name: str, preparation: Preparation
 ) -> LoadedImage:
     """The image of `locked` in the engine, built and sent there where it has to be; `name` is for its tag."""
-    from hotdesk.engines.loading import find_image, load, tag_of
+    from hotdesk.engines.loading import find_image, load, require_engine, tag_of
 
+    require_engine(engine)  # rather now than after the downloads
     if locked.image and (found := find_image(engine, [locked.image.id])):
         return found
     from hotdesk.build.image import build_image
@@ -251,10 +254,6 @@ def _in_container(desk: Desk, request: Request, image: LoadedImage, limits: Limi
 def labels_of(limits: Limits) -> dict[str, str]:
     found = {"memory": limits.memory, "processors": limits.processors}
     return {name: str(value) for name, value in found.items() if value is not None}
-
-
-def kept_engine(desk: Desk) -> EngineName:
-    return desk.root.engine if isinstance(desk.root, LoadedImage) else "sandbox"
 
 
 def kept_limits(desk: Desk) -> Limits:
@@ -301,14 +300,13 @@ def _inside(folder: Path, current: Path) -> str:
 
 def refuse_other_engine(desk: Desk, preparation: Preparation) -> None:
     """A desk that runs is taken as it is, unless the caller named an engine for it."""
-    if preparation.engine_named and condition(desk).state in ("running", "starting"):
-        engine = kept_engine(desk)
-        if engine != preparation.engine:
-            raise DeskError(
-                f"the desk `{desk.name}` is open already, in {_CALLED[engine]}",
-                why=f"it cannot be in {_CALLED[preparation.engine]} as long as it runs there",
-                hint=f"stop it first: `hotdesk stop {desk.name}`",
-            )
+    wanted = preparation.engine if preparation.engine_named else desk.engine
+    if wanted != desk.engine and condition(desk).state in ("running", "starting"):
+        raise DeskError(
+            f"the desk `{desk.name}` is open already, in {_CALLED[desk.engine]}",
+            why=f"it cannot be in {_CALLED[wanted]} as long as it runs there",
+            hint=f"stop it first: `hotdesk stop {desk.name}`",
+        )
 
 
 def _refuse_gpu(variant: Variant) -> None:

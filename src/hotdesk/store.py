@@ -110,7 +110,7 @@ class Store:
         return final
 
     @contextmanager
-    def using(self, items: Iterable[tuple[Kind, str]]) -> Iterator[None]:
+    def using(self, items: Iterable[tuple[str, str]]) -> Iterator[None]:
         """Keep `items` from being removed, whether they are there yet or not; any number may hold them."""
         self.remove_unsettled()
         with ExitStack() as stack:
@@ -145,6 +145,10 @@ class Store:
         for name in before.keys() & now.keys():
             if before[name] == now[name]:  # else it was marked again meanwhile
                 (self.root / "unsettled" / name).unlink(missing_ok=True)
+
+    def is_unsettled(self) -> bool:
+        """Whether something was made that may not be on the disk yet."""
+        return bool(self._unsettled())
 
     def remove_unsettled(self) -> None:
         """Remove what was not on the disk for certain when the machine went down; it is made again."""

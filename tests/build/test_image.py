@@ -21,12 +21,14 @@ from tests.layers.wheelhouse import WHEEL, write_wheel
 from hotdesk.build.environment import EnvironmentBuild
 from hotdesk.build.image import build_image, locked_image, settings_of, verify_image
 from hotdesk.build.ownership import write_ownership
-from hotdesk.errors import ImageError, StoreError
+from hotdesk.cache import verify
+from hotdesk.errors import EngineError, ImageError, StoreError
 from hotdesk.keys import Keys
 from hotdesk.layers.contents import scan_tree, write_contents
 from hotdesk.layers.debian import Ownership
 from hotdesk.layers.wheels import make_wheel_tree
 from hotdesk.lock import Artifact, LockedVariant, PythonPackage
+from hotdesk.oci.model import image_of
 from hotdesk.store import Store
 
 if TYPE_CHECKING:
@@ -64,7 +66,8 @@ class Shelf:
 
     def package(self, name: str, files: Files, layer: int) -> PythonPackage:
         file = self.folder / f"{name}-1-py3-none-any.whl"
-        write_wheel(file, {f"{name}-1.dist-info/WHEEL": WHEEL, **files})
+        placed = {path.replace("DATA", f"{name}-1.data/data"): content for path, content in files.items()}
+        write_wheel(file, {f"{name}-1.dist-info/WHEEL": WHEEL, **placed})
         sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
         artifact = Artifact("pypi", name, file.name, file.stat().st_size, sha256)
         place = self.store.download(sha256)
@@ -218,6 +221,46 @@ def test_a_part_that_was_damaged_since_is_not_packed(shelf: Shelf) -> None:
         build_image(shelf.store, locked)
 
 
+def test_what_changed_after_it_was_measured_is_found_while_it_is_streamed(shelf: Shelf) -> None:
+    image = build_image(shelf.store, shelf.desk([{"a.txt": b"x" * 3000}]))
+    [download] = (shelf.store.root / "downloads").iterdir()
+    content = bytearray(download.read_bytes())
+    content[content.index(b"a.txt") + len("a.txt") + 3] ^= 1
+    download.write_bytes(content)
+
+    with pytest.raises(StoreError, match="w0 1 is not what was measured"):
+        list(image.layers[2].blob.chunks())
+
+
+def test_parts_that_are_gone_are_made_again(shelf: Shelf) -> None:
+    """Nothing can be fetched or compiled here, so that it tries is what can be seen."""
+    locked = shelf.desk([{"a.py": b"a"}])
+    build_image(shelf.store, locked)
+    shelf.store.remove("bytecode", Keys.of(locked).bytecode[0])
+
+    with pytest.raises(EngineError, match="could not compile"):
+        build_image(shelf.store, locked)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "[[{}, {}]]", "[1]"])
+def test_a_damaged_record_of_an_image_stops_no_other_and_is_found(shelf: Shelf, content: str) -> None:
+    locked = shelf.desk([{"a.py": b"a"}])
+    build_image(shelf.store, locked)
+    item = shelf.store.item("image", Keys.of(locked).image)
+    (item / "image.json").write_text(content)
+
+    assert build_image(shelf.store, shelf.desk([{"a.py": b"a"}, {"b.py": b"b"}])).id
+    assert verify(shelf.store)
+
+
+def test_too_many_layers_are_refused(shelf: Shelf) -> None:
+    locked = shelf.desk([{"a.py": b"a"}])
+    image = build_image(shelf.store, locked)
+
+    with pytest.raises(ImageError, match="would have 101 layers"):
+        image_of("linux/amd64", {}, [image.layers[1]] * 101)
+
+
 def test_verifying_reads_everything_again(shelf: Shelf) -> None:
     locked = shelf.desk([{"a.py": b"a"}, {"b.py": b"b"}])
     build_image(shelf.store, locked)
@@ -244,7 +287,9 @@ def test_plain_docker_run_is_thought_of(shelf: Shelf) -> None:
 
 
 MEMBERS = st.dictionaries(
-    st.sampled_from(["x.py", "p/x.py", "p/q/y.py", "z.txt", "__pycache__/x.cpython-313.pyc"]),
+    st.sampled_from(
+        ["x.py", "p/x.py", "p/q/y.py", "z.txt", "__pycache__/x.cpython-313.pyc", "DATA/x.py", "DATA/bin/z"]
+    ),
     st.sampled_from([b"1", b"2"]),
     max_size=3,
 )
@@ -278,4 +323,4 @@ def test_identity_is_the_locks_alone(tmp_path: Path, monkeypatch: pytest.MonkeyP
         os.umask(before)
 
     assert (first.id, first.manifest.descriptor.digest) == (second.id, second.manifest.descriptor.digest)
-    assert first.id == "sha256:53fcdbf3b6e6cbece38bbea3ef99fe5549cb430d7dd031139f94f34127d35708"
+    assert first.id == "sha256:2622448bbaa854c4f2cff57d91ab95889f50d8c8ff8c6f1439c3ff770a6ed1e3"

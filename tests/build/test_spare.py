@@ -43,7 +43,9 @@ class Shelf:
             (item / "tree").mkdir()
             for module in (path for path in files if path.endswith(".py")):
                 folder, _, stem = module.removesuffix(".py").rpartition("/")
-                pyc = item / "tree" / SITE / folder / "__pycache__" / f"{stem}.cpython-313.pyc"
+                below, data, inside = folder.partition(".data/data")
+                place = inside.strip("/") if data else f"{SITE}/{below}"
+                pyc = item / "tree" / place / "__pycache__" / f"{stem}.cpython-313.pyc"
                 pyc.parent.mkdir(parents=True, exist_ok=True)
                 pyc.write_bytes(name.encode() + files[module])
             write_contents(scan_tree(item / "tree"), item)
@@ -142,8 +144,41 @@ def test_the_bytecode_of_a_module_that_another_wheel_has_now_does_not_stay(shelf
     assert pyc.read_bytes() == b"second2"
 
 
+def test_our_bytecode_stays_where_two_wheels_ship_their_own(shelf: Shelf) -> None:
+    shared = {"x.py": b"", "__pycache__/x.cpython-313.pyc": b""}
+    parts = [shelf.wheel(name, dict.fromkeys(shared, name.encode())) for name in "ab"]
+    shelf.keep(parts)
+    parts.append(shelf.wheel("c", {"c.py": b""}))
+
+    environment = shelf.complete(shelf.take(parts), parts)
+
+    assert (environment / "tree" / SITE / "__pycache__/x.cpython-313.pyc").read_bytes() == b"bb"
+    assert verify_environment(shelf.store, environment) == []
+
+
+def test_the_only_command_may_go(shelf: Shelf) -> None:
+    stays = [shelf.wheel(name, {f"{name}.py": b""}) for name in "ab"]
+    goes = shelf.wheel("tool", {"tool-1.data/scripts/tool": b"#!python\n"})
+    shelf.keep([*stays, goes])
+
+    environment = shelf.complete(shelf.take(stays), stays)
+
+    assert scan_tree(environment / "tree").entries == scan_tree(_anew(shelf, stays) / "tree").entries
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]"])
+def test_a_damaged_spare_is_left(shelf: Shelf, content: bytes) -> None:
+    part = shelf.wheel("a", {"a.py": b""})
+    shelf.keep([part])
+    (shelf.store.root / "items" / "spare" / "of-the-last" / "made-of.json").write_bytes(content)
+
+    assert shelf.take([part]).spare == set()
+
+
 MODULES = st.dictionaries(
-    st.sampled_from(["x.py", "p/x.py", "p/q/y.py", "z.txt", "__pycache__/x.cpython-313.pyc"]),
+    st.sampled_from(
+        ["x.py", "p/x.py", "p/q/y.py", "z.txt", "__pycache__/x.cpython-313.pyc", "DATA/x.py", "DATA/bin/z"]
+    ),
     st.sampled_from([b"1", b"2"]),
     max_size=3,
 )
@@ -162,7 +197,11 @@ def test_whatever_it_is_made_from_an_environment_is_the_same(
     after: set[int],
 ) -> None:
     shelf = Shelf(tmp_path_factory.mktemp("shelf"))
-    parts = [shelf.wheel(f"w{number}", files) for number, files in enumerate(wheels)]
+    named = [(f"w{number}", files) for number, files in enumerate(wheels)]
+    parts = [
+        shelf.wheel(name, {path.replace("DATA", f"{name}-1.data/data"): files[path] for path in files})
+        for name, files in named
+    ]
     old = [part for number, part in enumerate(parts) if number in before]
     new = [part for number, part in enumerate(parts) if number in after]
     shelf.keep(old)

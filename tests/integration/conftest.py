@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.integration.container_engines import Engine
 from tests.support.commandline import Hotdesk
+from tests.support.engines import docker_daemon, podman_storage
 from tests.support.host import lacking
 from tests.support.locked_index import LockedIndex
 
@@ -182,6 +184,35 @@ def desk_root(jupyter: Hotdesk) -> Root:
     return Root(
         store.item("system", keys.system) / "tree", store.item("environment", keys.environment) / "tree"
     )
+
+
+@pytest.fixture(scope="session")
+def docker() -> Iterator[Engine]:
+    folder = Path(tempfile.mkdtemp(prefix="hotdesk-docker-"))
+    with docker_daemon(folder) as environment:
+        yield Engine("docker", environment)
+
+
+@pytest.fixture(scope="session")
+def podman() -> Iterator[Engine]:
+    folder = Path(tempfile.mkdtemp(prefix="hotdesk-podman-"))
+    with podman_storage(folder) as environment:
+        yield Engine("podman", environment)
+
+
+@pytest.fixture(scope="session", params=["docker", "podman"])
+def either_engine(request: pytest.FixtureRequest) -> Engine:
+    """Each container engine in its turn, and the only one that runs meanwhile."""
+    engine: Engine = request.getfixturevalue(request.param)
+    return engine
+
+
+@pytest.fixture
+def engine(either_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """Either container engine, as this test's process finds it."""
+    for name, value in either_engine.environment.items():
+        monkeypatch.setenv(name, value)
+    return either_engine
 
 
 @pytest.fixture

@@ -60,6 +60,13 @@ def test_a_record_counts_its_own_length_also_where_that_adds_a_digit() -> None:
         assert read(tar.header("file", name, mode=0o644)).name == name
 
 
+@pytest.mark.parametrize("number", [8**7 - 1, 8**7, 2_000_000_001])
+def test_a_user_of_any_number_owns_what_is_its(number: int) -> None:
+    member = read(tar.header("file", "mail", mode=0o640, uid=number, gid=8))
+
+    assert (member.uid, member.gid) == (number, 8)
+
+
 def test_content_ends_at_a_block() -> None:
     assert [len(tar.padding(size)) for size in (0, 1, 511, 512, 513)] == [0, 511, 1, 0, 511]
 

@@ -37,6 +37,16 @@ def compile_in_background(store: Store, locked: LockedVariant) -> None:
     with store.try_exclusive(_lock(key)) as free:
         if not free:
             return
+    _start(store, locked)
+
+
+def settle_in_background(store: Store) -> None:
+    """Start bringing what was made to the disk; returns at once."""
+    if store.is_unsettled():
+        _start(store, None)
+
+
+def _start(store: Store, locked: LockedVariant | None) -> None:
     import pickle
     import subprocess
 
@@ -90,13 +100,14 @@ def _compile(store: Store, locked: LockedVariant, keys: Keys) -> None:
         for item in compile_wheels(store, wheels, interpreter):
             store.mark_unsettled("environment", keys.environment)
             add_bytecode(environment, [item])
-        bytecode = [store.item("bytecode", key) for key in keys.bytecode]
-        keep_spare(store, keys.environment, locked.python, wheels, bytecode)
     except Exception as error:
         _note_failure(environment, error)
         raise
     (environment / _DONE).touch()
     (environment / _FAILED).unlink(missing_ok=True)
+    keep_spare(
+        store, keys.environment, locked.python, wheels, [store.item("bytecode", key) for key in keys.bytecode]
+    )
 
 
 def failures(store: Store) -> list[str]:
@@ -132,8 +143,12 @@ def _main() -> None:
     from hotdesk.store import Store
 
     os.nice(10)
+    store = Store(Path(sys.argv[1]))
     locked = pickle.loads(sys.stdin.buffer.read())  # noqa: S301 - from our own parent
-    compile_bytecode(Store(Path(sys.argv[1])), locked)
+    if locked:
+        compile_bytecode(store, locked)
+    else:
+        store.settle()
 
 
 if __name__ == "__main__":

@@ -88,26 +88,34 @@ class EnvironmentBuild:
             self._contents[wheel] = read_contents(wheel).entries
         return self._contents[wheel]
 
-    def settle(self, wheels: Sequence[Path], progress: Progress = SILENT) -> dict[str, Path]:
-        """Give each path that several of `wheels` hold to the last of them; returns who has it."""
-        contents = {wheel: self._entries(wheel) for wheel in wheels}
-        shared = shared_paths(contents, self._python, progress)
+    def settle(self, wheels: Sequence[Path]) -> None:
+        """Give each path that several of `wheels` hold to the last of them."""
+        self._put(self._shared(wheels, SILENT))
+
+    def _shared(self, wheels: Sequence[Path], progress: Progress) -> dict[str, Path]:
+        return shared_paths({wheel: self._entries(wheel) for wheel in wheels}, self._python, progress)
+
+    def _put(self, shared: Mapping[str, Path]) -> None:
         for path, winner in shared.items():
             folder, _, name = path.rpartition("/")
             with _opened(winner / TREE / folder) as source, _opened(self.tree / folder) as target:
                 _put_in_place(name, source, target)
-        return shared
 
     def finish(
         self, wheels: Sequence[Path], bytecode: Iterable[Path] = (), progress: Progress = SILENT
     ) -> None:
         """Once all of `wheels`, in layer order, are linked: settle what they share, add `bytecode`."""
-        owners = {path: winner.name for path, winner in self.settle(wheels, progress).items()}
-        if self.spare and owners != _owners(self._item):
-            self._begin()  # else the bytecode of a module that is another wheel's now would stay
+        shared = self._shared(wheels, progress)
+        owners = {path: winner.name for path, winner in shared.items()}
+        # In a spare all is in its place, our bytecode where a wheel has its own included. But the bytecode of
+        # a module that is another wheel's now would stay.
+        anew = self.spare and owners != _owners(self._item)
+        if anew:
+            self._begin()
             for wheel in wheels:
                 self.link(wheel)
-            self.settle(wheels)
+        if anew or not self.spare:
+            self._put(shared)
         (self._item / _OWNERS).write_text(json.dumps(owners), encoding="utf-8")
         made_of = {"python": self._python, "wheels": [wheel.name for wheel in wheels]}
         (self._item / _MADE_OF).write_text(json.dumps(made_of), encoding="utf-8")
@@ -348,5 +356,5 @@ def bytecode_source(item: Path) -> str:
 
 def module_of(pyc: str) -> str:
     """`a/__pycache__/b.cpython-313.pyc` is compiled from `a/b.py`."""
-    folder, _, name = pyc.rpartition("/__pycache__/")
-    return f"{folder}/{name.split('.cpython-')[0]}.py"
+    folder, _, name = pyc.rpartition("__pycache__/")
+    return f"{folder}{name.split('.cpython-')[0]}.py"

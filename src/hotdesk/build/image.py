@@ -1,6 +1,6 @@
 """A locked desk as an image: which layers it has, what is in each, and what its configuration says.
 
-    base system        one layer
+    base system        one layer; on an image, that image's layers as they are, and one with what changed
     the environment    a layer with what makes /opt/desk a virtual environment
     wheels             a layer for each group of the lock's plan, with the bytecode of its wheels
 
@@ -10,16 +10,18 @@ that an image that was built before is known at once, and a new one measures its
 
 from __future__ import annotations
 
+import hashlib
 import json
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
+from hotdesk.build.base import base_layers, bring_base
 from hotdesk.build.recipe import Recipe, WheelPart
 from hotdesk.engines.request import HOME, PREFIX, USER, USER_ID, WORK
-from hotdesk.errors import ImageError
-from hotdesk.keys import Keys, interpreter_hashes
+from hotdesk.errors import ImageError, StoreError
+from hotdesk.keys import Keys, interpreter_hashes, wheel_sha256
 from hotdesk.layers.contents import CONTENTS, TREE, read_contents
 from hotdesk.lock_images import LockedImage, LockedLayer
 from hotdesk.oci.layer import Measured, blob_chunks, made, measure, tar_chunks
@@ -45,7 +47,7 @@ _START = (
     f"exec jupyter lab --no-browser --ip=0.0.0.0 --port={_PORT} --ServerApp.port_retries=0 "
     f"--ServerApp.root_dir={WORK}"
 )
-_ANSWERS = f"import urllib.request as r; r.urlopen('http://127.0.0.1:{_PORT}/api', timeout=5)"
+_ANSWERS = f"import socket; socket.create_connection(('127.0.0.1', {_PORT}), 5)"
 _SECOND = 10**9  # in nanoseconds
 _LITTLE = 8 << 20  # compressed bytes: written before another process would have started
 
@@ -55,17 +57,11 @@ def build_image(
 ) -> Image:
     """The image of `locked`; only what was not measured before is, and made where it is not there.
 
-    Its layers read their parts from the store: keep those there with `store.using(Keys.of(locked).items())`.
+    Its layers read their parts from the store: keep those there with `store.using(Keys.of(locked).parts())`.
     """
     keys = Keys.of(locked)
 
     def fill(item: Path) -> None:
-        from hotdesk.fetch import (
-            Fetcher,  # this and the like below: 60 ms that an image at hand does not need
-        )
-
-        with Fetcher(store, offline=offline, snapshot=locked.snapshot, progress=progress) as fetcher:
-            _make_parts(store, locked, fetcher, progress)
         recipes = list(_recipes(store, locked, keys))
         known = _known(store)
         rows = _measure(store, locked, [recipe for recipe in recipes if _name(recipe) not in known], progress)
@@ -73,26 +69,43 @@ def build_image(
         (item / _IMAGE).write_text(json.dumps(layers), encoding="utf-8")
 
     with store.in_use():
-        item = store.make("image", keys.image, fill)
-    rows = _read(item)
-    image = _image(store, locked, rows)
-    if locked.image and image.id != locked.image.id:
-        raise _differs(store, locked.image, image, rows)
+        bring_base(store, locked, offline=offline, progress=progress)
+        if not _has_parts(store, keys):
+            from hotdesk.engines.sandbox import require_sandbox
+            from hotdesk.fetch import Fetcher  # this and the like below: 60 ms for what is there already
+
+            require_sandbox()  # rather now than after the downloads
+            with Fetcher(store, offline=offline, snapshot=locked.snapshot, progress=progress) as fetcher:
+                _make_parts(store, locked, fetcher, progress)
+        rows = _read(store.make("image", keys.image, fill))
+        image = _image(store, locked, rows)
+        if locked.image and image.id != locked.image.id:
+            raise _differs(store, locked.image, image, rows)
     return image
+
+
+def _has_parts(store: Store, keys: Keys) -> bool:
+    made = (item for item in keys.items() if item[0] not in ("environment", "image"))
+    downloads = (store.download(sha256) for sha256 in keys.downloads)
+    return all(path.exists() for path in (*(store.item(*item) for item in made), *downloads))
 
 
 def locked_image(store: Store, locked: LockedVariant) -> LockedImage:
     """What a lock should know of the image of `locked`, which was built."""
     rows = _read(store.item("image", Keys.of(locked).image))
-    layers = tuple(LockedLayer(f"sha256:{measured.diff_id}", measured.files) for _, measured in rows)
-    return LockedImage(_image(store, locked, rows).id, layers)
+    base = [LockedLayer(layer.diff_id, "") for layer in base_layers(store, locked.base_image)]
+    layers = [LockedLayer(f"sha256:{measured.diff_id}", measured.files) for _, measured in rows]
+    return LockedImage(_image(store, locked, rows).id, (*base, *layers))
 
 
 def verify_image(store: Store, item: Path) -> list[str]:
     """Each layer of an image's item that is not what was measured, by what is in the store now."""
+    rows = _read(item)
+    if len(rows) < 2:  # the base system and an empty environment
+        return [f"it has {len(rows)} layers"]
     return [
         f"layer {number} is not what was measured"
-        for number, (recipe, measured) in enumerate(_read(item), 1)
+        for number, (recipe, measured) in enumerate(rows, 1)
         if measure(recipe.members(store.root)) != measured
     ]
 
@@ -102,12 +115,15 @@ def _differs(
 ) -> ImageError:
     """Where the image is not the one that the lock knows: the first layer, and the first file in it."""
     where = "its configuration is another one"
-    for number, (recipe, measured) in enumerate(rows):
-        known = locked.layers[number] if number < len(locked.layers) else None
-        if known is None or known.diff_id != f"sha256:{measured.diff_id}":
+    below = len(image.layers) - len(rows)  # those of the image that it is built on, which the lock pins
+    if len(locked.layers) != len(image.layers):
+        where = f"it has {len(image.layers)} layers, not {len(locked.layers)}"
+    pairs = zip(rows, locked.layers[below:], strict=False)
+    for number, ((recipe, measured), known) in enumerate(pairs, below):
+        if known.diff_id != f"sha256:{measured.diff_id}":
             layer = f"layer {number + 1} ({image.layers[number].history[:60]}…)"
             members = [member.entry.path for member in made(recipe.members(store.root))]
-            path = _first_difference(known.files if known else "", measured.files, members)
+            path = _first_difference(known.files, measured.files, members)
             where = f"{layer} differs, first in `{path}`" if path else f"{layer} differs"
             break
     return ImageError(
@@ -158,6 +174,7 @@ def _recipes(store: Store, locked: LockedVariant, keys: Keys) -> Iterator[Recipe
                 WheelPart(
                     file=_below(store, _wheel_file(store, package, keys)),
                     name=package.build.wheel if package.build else package.artifact.name,
+                    sha256=wheel_sha256(package),
                     bytecode=_below(store, store.item("bytecode", bytecode)),
                     without=tuple(sorted(left_out[wheel][0])),
                     bytecode_without=tuple(sorted(left_out[wheel][1])),
@@ -218,9 +235,9 @@ def _name(recipe: Recipe) -> str:
 def _known(store: Store) -> dict[str, dict[str, Any]]:
     """What was measured of layers before, in whatever image."""
     found = {}
-    for path in (store.root / "items" / "image").glob(f"*/{_IMAGE}"):
-        for recipe, measured in json.loads(path.read_bytes()):
-            found[json.dumps(recipe)] = measured
+    for item in (store.root / "items" / "image").glob("*"):
+        with suppress(StoreError):  # `hotdesk cache verify` tells
+            found.update({_name(recipe): asdict(measured) for recipe, measured in _read(item)})
     return found
 
 
@@ -258,8 +275,15 @@ def _weight(store: Store, recipe: Recipe) -> int:
 
 
 def _read(item: Path) -> list[tuple[Recipe, Measured]]:
-    rows = json.loads((item / _IMAGE).read_bytes())
-    return [(Recipe.from_json(recipe), Measured(**measured)) for recipe, measured in rows]
+    try:
+        rows = json.loads((item / _IMAGE).read_bytes())
+        return [(Recipe.from_json(recipe), Measured(**measured)) for recipe, measured in rows]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise StoreError(
+            f"the store's item {item} is damaged",
+            why=f"{_IMAGE}: {error}",
+            hint="remove this folder; it is made anew when it is needed",
+        ) from None
 
 
 def _image(store: Store, locked: LockedVariant, rows: Sequence[tuple[Recipe, Measured]]) -> Image:
@@ -273,7 +297,8 @@ def _image(store: Store, locked: LockedVariant, rows: Sequence[tuple[Recipe, Mea
         _layer(store, recipe, measured, history)
         for (recipe, measured), history in zip(rows, histories, strict=True)
     ]
-    return image_of(locked.platform, settings_of(locked), layers)
+    below = base_layers(store, locked.base_image)
+    return image_of(locked.platform, settings_of(locked), [*below, *layers])
 
 
 def _listed(packages: Sequence[PythonPackage] | Sequence[DebianPackage]) -> str:
@@ -286,13 +311,28 @@ def _layer(store: Store, recipe: Recipe, measured: Measured, history: str) -> La
 
     return Layer(
         blob=Blob(
-            Descriptor(LAYER, f"sha256:{measured.digest}", measured.size), lambda: blob_chunks(members())
+            Descriptor(LAYER, f"sha256:{measured.digest}", measured.size),
+            lambda: _the_same(measured.digest, blob_chunks(members()), history),
         ),
         diff_id=f"sha256:{measured.diff_id}",
         tar_size=measured.tar_size,
-        tar_chunks=lambda: tar_chunks(members()),
+        tar_chunks=lambda: _the_same(measured.diff_id, tar_chunks(members()), history),
         history=history,
     )
+
+
+def _the_same(sha256: str, chunks: Iterator[bytes], history: str) -> Iterator[bytes]:
+    """The chunks; raises at their end where they are not those that were measured."""
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+        yield chunk
+    if digest.hexdigest() != sha256:
+        raise StoreError(
+            f"the layer of {history[:60]} is not what was measured",
+            why=f"its SHA-256 is {digest.hexdigest()}, not {sha256}",
+            hint="`hotdesk cache verify --repair` removes what is damaged; it is made anew when it is needed",
+        )
 
 
 def settings_of(locked: LockedVariant) -> dict[str, Any]:
@@ -309,12 +349,20 @@ def settings_of(locked: LockedVariant) -> dict[str, Any]:
             "StartPeriod": 60 * _SECOND,
         },
         "Labels": {
-            "org.opencontainers.image.base.name": locked.base,
+            **_base_labels(locked),
             "org.opencontainers.image.title": f"hotdesk desk, Python {locked.python}, {locked.variant}",
         },
         "User": f"{USER_ID}:{USER_ID}",
         "WorkingDir": WORK,
     }
+
+
+def _base_labels(locked: LockedVariant) -> dict[str, str]:
+    """Without the registry: an image from a mirror of it makes the same desk."""
+    label = "org.opencontainers.image.base"
+    if locked.base_image is None:
+        return {f"{label}.name": locked.base}
+    return {f"{label}.name": locked.base.partition(":")[2], f"{label}.digest": locked.base_image.digest}
 
 
 def _environment() -> dict[str, str]:

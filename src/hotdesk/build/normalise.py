@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hotdesk.build.inside import locate, make_folder, read, write
 from hotdesk.build.keystore import timeless
 from hotdesk.build.unpack import MTIME
-from hotdesk.engines.request import HOME, MOUNT_POINTS, PREFIX, USER, USER_ID
+from hotdesk.engines.request import HOME, MOUNT_POINTS, PREFIX, USER, USER_ID, WORK
 from hotdesk.store import remove_tree
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _below(root: Path, folder: str, pattern: str) -> Iterator[Path]:
 
 
 def _add_desk(root: Path) -> None:
-    for folder in (*_folders(), HOME.strip("/"), PREFIX.strip("/")):
+    for folder in (*_folders(), WORK.strip("/"), PREFIX.strip("/")):
         make_folder(root, folder)
     for name, line in {
         "passwd": f"{USER}:x:{USER_ID}:{USER_ID}::{HOME}:/bin/bash",

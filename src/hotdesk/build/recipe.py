@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from hotdesk.build.changes import read_changes, with_parents
 from hotdesk.build.ownership import read_ownership
 from hotdesk.engines.request import PREFIX
 from hotdesk.errors import StoreError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from hotdesk.layers.entries import Entry, Written
 
+WRITER = 1
 _PIECE = 1 << 20
 
 
@@ -32,11 +34,13 @@ _PIECE = 1 << 20
 class WheelPart:
     """A wheel with its bytecode, each without the paths that it leaves to others.
 
-    `file` and `bytecode` are a file and an item, relative to the store; `name` is the wheel's file name.
+    `file` and `bytecode` are a file and an item, relative to the store; `name` is the wheel's file name and
+    `sha256` its hash.
     """
 
     file: str
     name: str
+    sha256: str
     bytecode: str
     without: tuple[str, ...] = ()
     bytecode_without: tuple[str, ...] = ()
@@ -44,11 +48,16 @@ class WheelPart:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A layer: the base system that is the item `system`, or these wheels, or else the empty environment."""
+    """A layer: the base system that is the item `system`, or these wheels, or else the empty environment.
+
+    Of a base system on an image, it is what that has not. `writer` is the number of the way in which layers
+    are written; another way needs another number.
+    """
 
     python: str
     system: str = ""
     wheels: tuple[WheelPart, ...] = ()
+    writer: int = WRITER
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -56,12 +65,12 @@ class Recipe:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Recipe:
         parts = ({name: _frozen(value) for name, value in part.items()} for part in data["wheels"])
-        return cls(data["python"], data["system"], tuple(WheelPart(**part) for part in parts))
+        return cls(**{**data, "wheels": tuple(WheelPart(**part) for part in parts)})
 
     def members(self, store: Path) -> list[Member]:
         """All that is in the layer, in order; `store` is the root of the store that has its parts."""
         if self.system:
-            return in_order(_system(store / self.system))
+            return _system_members(store / self.system)
         from hotdesk.build.environment import own_entries  # 20 ms, and most commands write no layer
 
         entries: list[Entry] = []
@@ -89,13 +98,23 @@ def _wheel(store: Path, part: WheelPart, python: str) -> Iterator[Entry]:
     from hotdesk.layers.wheels import wheel_entries
 
     # Its tree is in the store: every file was compared with RECORD when that was made of these very bytes.
+    without = frozenset(part.without)
     for entry in wheel_entries(store / part.file, python, part.name, checked=True):
-        if entry.path not in part.without:
+        if entry.path not in without:
             yield entry
-    item = store / part.bytecode
+    item, without = store / part.bytecode, frozenset(part.bytecode_without)
     for written in read_contents(item).entries:
-        if written.path not in part.bytecode_without:
+        if written.content != "directory" and written.path not in without:
             yield _on_disk(item / TREE, written)
+
+
+def _system_members(item: Path) -> list[Member]:
+    """All of a base system, or what makes it out of the image that it is built on."""
+    changes = read_changes(item)
+    if changes is None:
+        return in_order(_system(item))
+    wanted = with_parents([*changes.changed, *changes.removed]) - {*changes.removed}
+    return in_order((one for one in _system(item) if one.entry.path in wanted), changes.removed)
 
 
 def _system(item: Path) -> Iterator[Member]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from hotdesk.build.environment import COMPILED, EnvironmentBuild, made_of
 from hotdesk.errors import StoreError
 from hotdesk.layers.contents import TREE, read_contents
+from hotdesk.store import remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -48,12 +49,19 @@ def take_spare(store: Store, item: Path, wanted: set[Part]) -> frozenset[Path]:
         try:
             parts = made_of(spare)
             stays, goes = parts & wanted, parts - wanted
-            if len(goes) < len(stays) and (removed := _removed(store, stays, goes)) is not None:
-                spare.rename(item)
-                _remove(item, removed, [key for kind, key in goes if kind == "bytecode"])
-                return frozenset(store.item("wheel", key) for kind, key in stays if kind == "wheel")
-        except (FileNotFoundError, StoreError):
-            continue  # another process was faster, or what it was made of is gone
+            removed = _removed(store, stays, goes) if len(goes) < len(stays) else None
+            if removed is None:
+                continue
+            spare.rename(item)
+        except (OSError, ValueError, TypeError, KeyError, StoreError):
+            continue  # another process was faster, or it is damaged, or what it was made of is gone
+        try:
+            _remove(item, removed, [key for kind, key in goes if kind == "bytecode"])
+        except OSError:  # damaged in another way
+            remove_tree(item)
+            item.mkdir()
+            break
+        return frozenset(store.item("wheel", key) for kind, key in stays if kind == "wheel")
     return frozenset()
 
 
@@ -63,7 +71,7 @@ def _removed(store: Store, stays: set[Part], goes: set[Part]) -> tuple[set[str],
         return set(), set()
     kept_files, kept_folders = _paths(store, stays)
     files, folders = _paths(store, goes)
-    return None if files & kept_files else (files, folders - kept_folders)
+    return None if files & kept_files else (files, folders - kept_folders - {"bin"})
 
 
 def _paths(store: Store, parts: Iterable[Part]) -> tuple[set[str], set[str]]:

@@ -59,8 +59,8 @@ def up_command(
 ) -> None:
     """Open a desk in Jupyter on this folder and print its URL; a desk that is open prints it again.
 
-    An IMAGE is a reference such as registry.example/desk:1, or a file or folder that `hotdesk build -o`
-    wrote; it needs no spec.
+    An IMAGE is a reference such as registry.example/desk:1, or a file or folder that
+    `hotdesk build -o PATH` wrote; it needs no spec.
     """
     open_it = _opener(what, variant, name=name, port=port)
     with show_progress() as progress:
@@ -147,19 +147,31 @@ def ls_command(as_json: bool) -> None:
     if not found and not damaged:
         click.echo("no desks; `hotdesk up sdcnd-term1` opens one", err=True)
         return
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for desk, how in found:
         state: str = how.state
         if state == "crashed":
             state += f" ({how.exit_code})" if how.exit_code is not None else ""
         age = human_age(time.time() - desk.started) if desk.started else ""
         port = str(desk.port) if how.state == "running" else ""
-        rows.append((desk.name, desk.labels.get("variant", ""), state, port, age, plain(str(desk.project))))
-    rows += [(desk.name, "", "damaged", "", "", str(desk.folder)) for desk in damaged]
-    print_table(("NAME", "VARIANT", "STATE", "PORT", "STARTED", "FOLDER"), rows)
+        rows.append(
+            (
+                desk.name,
+                desk.labels.get("variant", ""),
+                desk.engine,
+                state,
+                port,
+                age,
+                plain(str(desk.project)),
+            )
+        )
+    rows += [(desk.name, "", "", "damaged", "", "", str(desk.folder)) for desk in damaged]
+    print_table(("NAME", "VARIANT", "ENGINE", "STATE", "PORT", "STARTED", "FOLDER"), rows)
     for desk, how in found:
         if how.state == "crashed" and how.log:
             click.echo(f"\n{desk.name} crashed; its log ends:\n{plain(how.log)}", err=True)
+        if how.problem:
+            click.echo(f"\nwhether {desk.name} runs is not known:\n{plain(str(how.problem))}", err=True)
     for broken in damaged:
         click.echo(
             f"\n{broken.name} cannot be used: {broken.why}\n"
@@ -172,6 +184,7 @@ def _as_json(desk: Desk, how: Condition) -> dict[str, object]:
     return {
         "name": desk.name,
         "variant": desk.labels.get("variant"),
+        "engine": desk.engine,
         "state": how.state,
         "exit_code": how.exit_code,
         "port": desk.port or None,
@@ -235,7 +248,10 @@ def url_command(name: str | None) -> None:
     from hotdesk.errors import DeskError
 
     desk = _the_desk(name)
-    state = condition(desk).state
+    found = condition(desk)
+    if found.problem:
+        raise found.problem
+    state = found.state
     if state == "starting":
         raise DeskError(
             f"the desk `{desk.name}` is being opened; not all of its packages are there yet",

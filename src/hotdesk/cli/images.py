@@ -18,11 +18,23 @@ from hotdesk.cli.progress import show_progress
 )
 @click.argument("what", metavar="[TEMPLATE or FOLDER]", required=False)
 @variant_option
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Write it there: an archive where the name ends in .tar, else an OCI layout folder.",
+)
 @click.option("--accept", is_flag=True, help="Lock this image where the lock knows another one.")
 @offline_option
 @json_option
 def build_command(
-    what: str | None, *, variant: str | None, accept: bool, offline: bool, as_json: bool
+    what: str | None,
+    *,
+    variant: str | None,
+    output: Path | None,
+    accept: bool,
+    offline: bool,
+    as_json: bool,
 ) -> None:
     """Build the desk's OCI image into the store and print its ID.
 
@@ -30,12 +42,16 @@ def build_command(
     what differs.
     """
     from hotdesk.opening import Preparation
-    from hotdesk.packing import build_project_image
+    from hotdesk.packing import build_project_image, write_project_image
     from hotdesk.project import open_project
 
     project = open_project(what, Path.cwd())
     with show_progress() as progress:
-        image = build_project_image(project, Preparation(offline, progress), variant=variant, accept=accept)
+        preparation = Preparation(offline, progress)
+        if output is None:
+            image = build_project_image(project, preparation, variant=variant, accept=accept)
+        else:
+            image = write_project_image(project, preparation, output, variant=variant, accept=accept)
     if as_json:
         layers = [
             {"digest": blob.digest, "size": blob.size, "diff_id": layer.diff_id, "holds": layer.history}

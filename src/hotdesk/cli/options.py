@@ -26,11 +26,16 @@ class _Memory(click.ParamType[int]):
     name = "AMOUNT"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        if not (found := _MEMORY.fullmatch(str(value).strip())):
+        amount = value if isinstance(value, int) else amount_of_memory(str(value))
+        if amount is None:
             self.fail(f"`{value}` is no amount of memory, such as `4G` or `512M`.", param, ctx)
-        return int(float(found[1]) * 1024 ** _UNITS[found[2].lower()])
+        return amount
+
+
+def amount_of_memory(text: str) -> int | None:
+    """The bytes that `4G` or `512M` means, in units of 1024; None where it means none."""
+    found = _MEMORY.fullmatch(text.strip())
+    return int(float(found[1]) * 1024 ** _UNITS[found[2].lower()]) if found else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,8 @@ from hotdesk.errors import DeskError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from hotdesk.engines.request import EngineName
+
 _FORMAT = 1
 _LAST_PORT = 65535
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -66,6 +68,11 @@ class Desk:
     stopped: bool = False
     early: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def engine(self) -> EngineName:
+        """What it was last opened in."""
+        return self.root.engine if isinstance(self.root, LoadedImage) else "sandbox"
 
     @property
     def home(self) -> Path:
@@ -275,7 +282,7 @@ def damaged(folder: Path, why: str, file: str = "desk.json") -> DeskError:
 
 
 def _desk(document: dict[str, Any], folder: Path) -> Desk:
-    project = document["project"]
+    project, root = document["project"], document["root"]
     port, started = int(document["port"]), float(document["started"])
     labels = {str(name): str(value) for name, value in document["labels"].items()}
     wanted = int(labels.get("port", port))
@@ -285,7 +292,7 @@ def _desk(document: dict[str, Any], folder: Path) -> Desk:
     return Desk(
         name=folder.name,
         folder=folder,
-        root=_root(document["root"]),
+        root=_root(root),
         project=None if project is None else _path(project),
         port=port,
         token=str(document["token"]),

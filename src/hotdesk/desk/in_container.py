@@ -35,43 +35,42 @@ _FILES = "inside"
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A desk's container: its name, and the caller's variables that chose the engine's server."""
+    """Where a desk's container is: `chosen` are the caller's variables that led to the engine's server."""
 
     engine: ContainerEngineName
-    name: str
     chosen: Mapping[str, str]
 
 
-def new_container(engine: ContainerEngineName, folder: Path) -> Container:
-    """The one that the desk in `folder` is to have; no two desks share a name, whoever's they are."""
-    unique = hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]
-    return Container(engine, f"hotdesk-{folder.name}-{unique}", Client.of(engine).chosen)
+def new_container(engine: ContainerEngineName) -> Container:
+    return Container(engine, Client.of(engine).chosen)
 
 
 def container_of(folder: Path) -> Container | None:
-    """The container that was started last for the desk in `folder`, None where that was a sandbox."""
+    """Where the desk in `folder` was started last, None where that was a sandbox.
+
+    What somebody else wrote does not count: it could lead us to a server of his.
+    """
     try:
-        folders.check_private(folder)  # or somebody else might name a container to be ended
-        found = json.loads((folder / _RECORD).read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
+        with open(os.open(folder / _RECORD, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+            if os.fstat(file.fileno()).st_uid != os.geteuid():
+                return None
+            found = json.loads(file.read())
+        chosen = {str(name): str(value) for name, value in found["chosen"].items()}
+        return Container(found["engine"], chosen) if found["engine"] in ENGINES else None
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
-    except OSError as error:
-        raise folders.damaged(folder, error.strerror or str(error), _RECORD) from error
-    except (ValueError, RecursionError):
-        raise folders.damaged(folder, "it was cut short or overwritten", _RECORD) from None
-    try:
-        if found["engine"] in ENGINES:
-            chosen = {str(name): str(value) for name, value in found["chosen"].items()}
-            return Container(found["engine"], str(found["name"]), chosen)
-    except (KeyError, TypeError, AttributeError):
-        pass
-    raise folders.damaged(folder, "it was edited, or another version of hotdesk wrote it", _RECORD)
+
+
+def name_of(folder: Path) -> str:
+    """What the container of this desk is called; no two desks share that, whoever's they are."""
+    unique = hashlib.sha256(os.fsencode(os.path.realpath(folder))).hexdigest()[:8]
+    return f"hotdesk-{folder.name}-{unique}"
 
 
 class ContainerRunner:
     def __init__(self, folder: Path, container: Container) -> None:
         self._folder = folder
-        self._name = container.name
+        self._name = name_of(folder)
         self._container = container
         self._client = Client.of(container.engine, container.chosen)
 

@@ -164,7 +164,8 @@ def stop(desk: Desk | Damaged, within: float = _STOPS_WITHIN) -> None:
 def remove(name: str, *, force: bool = False) -> None:
     """Forget the desk, its home included; the project folder stays as it is.
 
-    A desk that cannot be read is removed as well. One that runs is stopped with `force`, else refused.
+    A desk that cannot be read is removed as well. With `force` one that runs is stopped, and one whose engine
+    does not answer is removed; else either is refused.
     """
     from hotdesk.store import remove_tree
 
@@ -174,7 +175,11 @@ def remove(name: str, *, force: bool = False) -> None:
     with _starting(folder):
         if not force and runs(folder):
             raise DeskError(f"the desk `{name}` is running", hint=f"stop it first: `hotdesk stop {name}`")
-        runner_of(folder).end()
+        try:
+            runner_of(folder).end()
+        except EngineError:
+            if not force:  # else it may be gone for good
+                raise
         removed = release(name)
     remove_tree(removed)
     for abandoned in removed.parent.glob(f".{name}~*"):  # by a process that was killed, or is still at it

@@ -58,7 +58,7 @@ def new_runner(root: Root | LoadedImage, folder: Path) -> Runner:
         return _in_sandbox(folder)
     from hotdesk.desk.in_container import ContainerRunner, new_container
 
-    return ContainerRunner(folder, new_container(root.engine, folder))
+    return ContainerRunner(folder, new_container(root.engine))
 
 
 def _in_sandbox(folder: Path) -> Runner:

@@ -41,8 +41,7 @@ def run(request: ContainerRequest, folder: Path) -> int:
     """
     client = Client.of(request.image.engine)
     how = [*_IN_FOREGROUND, *(["--tty"] if _on_a_terminal() else [])]
-    arguments, variables = _prepared(client, request, folder, how)
-    code = _run(client.command(arguments), {**client.environment, **variables})
+    code = _run(client.command(_prepared(client, request, folder, how)), client.environment)
     if code < 0:  # the engine's program was killed, and could not end what it started
         client.try_("rm", "--force", request.name)
         return 128 - code
@@ -51,8 +50,7 @@ def run(request: ContainerRequest, folder: Path) -> int:
 
 def start(client: Client, request: ContainerRequest, folder: Path) -> None:
     """Run in the background; `EngineError` where it cannot be started."""
-    arguments, variables = _prepared(client, request, folder, _IN_BACKGROUND)
-    client.ask(*arguments, variables=variables)
+    client.ask(*_prepared(client, request, folder, _IN_BACKGROUND))
 
 
 def stop(client: Client, name: str, within: float) -> None:
@@ -67,9 +65,7 @@ def remove(client: Client, name: str) -> None:
         raise client.refused(("rm",), done.stderr)
 
 
-def _prepared(
-    client: Client, request: ContainerRequest, folder: Path, how: Sequence[str]
-) -> tuple[list[str], dict[str, str]]:
+def _prepared(client: Client, request: ContainerRequest, folder: Path, how: Sequence[str]) -> list[str]:
     from hotdesk.engines.trouble import refuse_other_machines
 
     refuse_other_machines(client)
@@ -79,8 +75,12 @@ def _prepared(
     contents = {f"/run/{path}": content for path, content in request.files.items()}
     contents |= accounts(client, request.image, user, folder)
     files = {inside: _written(folder, inside, content) for inside, content in contents.items()}
-    variables = sandbox_environment(request, host)
-    return run_arguments(request, host, user, how=how, files=files), variables
+    if request.project is not None and (hidden := below(request.project, request.hidden)):
+        (empty := folder / "empty").mkdir(mode=0o700, exist_ok=True)
+        files |= {
+            f"{WORK}/{path}": empty for path in hidden
+        }  # not a tmpfs: Podman fills that with what it covers
+    return run_arguments(request, host, user, how=how, files=files)
 
 
 def run_arguments(
@@ -91,10 +91,7 @@ def run_arguments(
     how: Sequence[str] = (),
     files: Mapping[str, Path],
 ) -> list[str]:
-    """The arguments of `docker` or `podman`. `files` are further files of the host by their path inside.
-
-    Variables are named here and their values left to the environment: a proxy's may hold a password.
-    """
+    """The arguments of `docker` or `podman`. `files` are further files of the host by their path inside."""
     script = 'exec "$@"' + (f" >>{LOG_INSIDE} 2>&1" if request.log else "")
     return [
         "run",
@@ -107,7 +104,7 @@ def run_arguments(
         *_limits(request, host),
         *_network(request),
         *_mounts(request, host, files),
-        *(word for name in sandbox_environment(request, host) for word in ("--env", name)),
+        *_environment(request, host),
         *("--entrypoint", "/bin/sh", request.image.id, "-c", script, "hotdesk"),
         *request.command,
     ]
@@ -139,12 +136,18 @@ def _network(request: ContainerRequest) -> list[str]:
     return ["--publish", f"127.0.0.1:{request.port}:{PORT}"] if request.port else []
 
 
+def _environment(request: ContainerRequest, host: Host) -> list[str]:
+    """The caller's own variables are only named here: a proxy's may hold a password."""
+    options: list[str] = []
+    for name, value in sandbox_environment(request, host).items():
+        options += ["--env", name if host.environment.get(name) == value else f"{name}={value}"]
+    return options
+
+
 def _mounts(request: ContainerRequest, host: Host, files: Mapping[str, Path]) -> list[str]:
     options = _bind(request.home, HOME)
     if request.project is not None:
         options += _bind(request.project, WORK)
-        for folder in below(request.project, request.hidden):
-            options += ["--mount", _fields("type=tmpfs", f"target={WORK}/{folder}", "tmpfs-mode=0700")]
     if request.log:
         options += _bind(request.log, LOG_INSIDE)
     if request.network == "host" and host.ca_bundle:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from hotdesk.engines.client import PODMAN, Client
 from hotdesk.engines.request import LoadedImage
-from hotdesk.errors import EngineError
+from hotdesk.engines.trouble import refuse_other_machines
 from hotdesk.oci import tar
 from hotdesk.oci.model import INDEX, REF_NAME, Blob, Descriptor, canonical, chain_ids
 from hotdesk.progress import SILENT
@@ -52,12 +52,14 @@ def load(engine: ContainerEngineName, image: Image, tag: str, progress: Progress
             said = client.feed(("load", "--quiet"), archive(image, form, tag, there, task.advance))
         if found := find_image(engine, names):
             return found
-    raise EngineError(
-        f"{client.engine.title} does not take the image",
-        why=f"it has no image {image.id} after `{engine} load`"
-        + (f", which said:\n{said[-2000:]}" if said else ""),
-        hint="see whether there is space on its disk, and what its log says",
-    )
+    raise client.refused(("load",), f"{said}\nit has no image {image.id} afterwards")
+
+
+def require_engine(engine: ContainerEngineName) -> None:
+    """`EngineError` with the cause where the engine is not to be had here."""
+    client = Client.of(engine)
+    refuse_other_machines(client)
+    client.require()
 
 
 def find_image(engine: ContainerEngineName, names: Sequence[str]) -> LoadedImage | None:

@@ -42,9 +42,9 @@ _PACKAGES = {"docker": "docker.io", "podman": "podman"}
 def explain(client: Client, arguments: Sequence[str], said: str) -> EngineError:
     """What keeps the engine from it, where that can be seen; else what it said."""
     if client.engine is DOCKER:
-        found = _without_daemon(_endpoint(client))
+        found = without_daemon(_endpoint(client))
     else:
-        found = _without_user_ids(Path("/")) if os.geteuid() else None
+        found = without_user_ids(Path("/")) if os.geteuid() else None
     lines = [line for line in said.splitlines() if line.strip()]
     return found or EngineError(
         f"{client.engine.title} refuses `{client.engine.program} {arguments[0] if arguments else ''}`",
@@ -70,7 +70,7 @@ def _endpoint(client: Client) -> str:
     return client.try_("context", "inspect", "--format", "{{.Endpoints.docker.Host}}").stdout.strip()
 
 
-def _without_daemon(endpoint: str) -> EngineError | None:
+def without_daemon(endpoint: str) -> EngineError | None:
     parts = urlsplit(endpoint)
     if parts.scheme != "unix":
         return None
@@ -111,7 +111,7 @@ def _owner(path: str) -> str:
     return f"it belongs to user {found.st_uid} and group {found.st_gid}, with mode {found.st_mode & 0o777:o}"
 
 
-def _without_user_ids(top: Path) -> EngineError | None:
+def without_user_ids(top: Path) -> EngineError | None:
     """What rootless Podman needs of the host: ids for the users inside, and programs that hand them out."""
     import pwd
 

@@ -10,6 +10,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from hotdesk.errors import ImageError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -100,7 +102,16 @@ class Image:
 
 
 def image_of(platform: str, settings: Mapping[str, Any], layers: Sequence[Layer]) -> Image:
-    """The image of these layers; `settings` is the configuration's `config` object."""
+    """The image of these layers; `settings` is the configuration's `config` object.
+
+    `ImageError` for more layers than every engine takes.
+    """
+    if len(layers) > MOST_LAYERS:
+        raise ImageError(
+            f"the image would have {len(layers)} layers",
+            why=f"engines take no more than {MOST_LAYERS}",
+            hint="remove `hotdesk.lock` and run `hotdesk lock`: it plans the layers anew",
+        )
     document = {
         "architecture": platform_to_json(platform)["architecture"],
         "config": settings,

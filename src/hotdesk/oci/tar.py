@@ -20,6 +20,7 @@ _FLAGS: dict[str, bytes] = {"file": b"0", "link": b"2", "directory": b"5"}
 _HEADER = struct.Struct("100s8s8s8s12s12s8sc100s6s2s32s32s8s8s155s12x")
 _LONGEST_NAME, _LONGEST_PREFIX = 100, 155
 _LARGEST = 8**11 - 1
+_LARGEST_ID = 8**7 - 1
 _BLANK_CHECKSUM = b" " * 8
 
 
@@ -38,7 +39,10 @@ def header(
         records["linkpath"] = link
     if size > _LARGEST:
         records["size"] = b"%d" % size
-    owner = (mode, uid, gid)
+    for key, number in (("uid", uid), ("gid", gid)):
+        if number > _LARGEST_ID:
+            records[key] = b"%d" % number
+    owner = (mode, min(uid, _LARGEST_ID), min(gid, _LARGEST_ID))
     plain = _block(
         _FLAGS[kind], short, min(size, _LARGEST), owner=owner, link=link[:_LONGEST_NAME], prefix=prefix
     )

@@ -1,0 +1,131 @@
+"""Podman for an ordinary user: no daemon, no root, and files that belong to that user all the same."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from tests.support.engines import podman_settings
+from tests.support.folders import open_folder
+from tests.support.host import lacking
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.integration
+
+# What is imported lazily has to be there before this process is somebody else, who may not read it.
+_AS_USER = """
+import csv, ctypes, json, os, pickle, pwd, select, subprocess, sys, tempfile
+from pathlib import Path
+import hotdesk.engines.trouble, hotdesk.engines.waiting
+from hotdesk.engines.containers import run
+from hotdesk.engines.loading import load
+from hotdesk.engines.request import ContainerRequest
+from hotdesk.errors import HotdeskError
+from tests.support.busybox import a_shadow_file, busybox_image
+user = pwd.getpwnam(sys.argv[1])
+image = busybox_image(a_shadow_file())
+os.initgroups(user.pw_name, user.pw_gid)
+os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid)
+os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
+home = Path(user.pw_dir)
+os.chdir(home)
+try:
+    loaded = load("podman", image, "localhost/hotdesk/test:rootless")
+    assert loaded.id == image.id
+    request = ContainerRequest(
+        image=loaded, name="hotdesk-test", command=tuple(sys.argv[2:]), home=home / "home",
+        project=home / "project", hostname="desk",
+    )
+    sys.exit(run(request, home / "inside"))
+except HotdeskError as error:
+    print(error, file=sys.stderr)
+    sys.exit(99)
+"""
+
+
+class Somebody:
+    """A user made for the test, with an empty Podman of his own."""
+
+    def __init__(self, name: str, home: Path) -> None:
+        self.name, self.home = name, home
+        self.uid = pwd.getpwnam(name).pw_uid
+        for folder in ("run", "home", "project", "inside", "podman"):
+            (home / folder).mkdir(mode=0o700)
+        self.environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith(("CONTAINER", "XDG_"))},
+            **podman_settings(home / "podman"),
+            "HOME": str(home),
+            "XDG_RUNTIME_DIR": str(home / "run"),
+        }
+        for path in [home, *home.rglob("*")]:
+            os.chown(path, self.uid, pwd.getpwnam(name).pw_gid)
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", _AS_USER, self.name, *command],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    def end(self) -> None:
+        """End what Podman leaves running to hold the user's namespace."""
+        for file in (self.home / "run").rglob("pause.pid"):
+            os.kill(int(file.read_text()), signal.SIGKILL)
+
+
+@pytest.fixture
+def somebody() -> Iterator[Somebody]:
+    if os.geteuid():
+        pytest.skip("only root can make users")
+    for program in ("podman", "newuidmap", "slirp4netns", "useradd"):
+        if not shutil.which(program):
+            lacking(f"this host has no {program}")
+    name = f"hotdesk-{os.urandom(4).hex()}"
+    with open_folder() as folder:
+        subprocess.run(["useradd", "--create-home", "--base-dir", str(folder), name], check=True)
+        user = Somebody(name, folder / name)
+        try:
+            yield user
+        finally:
+            user.end()
+            subprocess.run(["userdel", name], check=True)
+
+
+def test_what_it_writes_belongs_to_the_user(somebody: Somebody) -> None:
+    script = "touch made; mkdir ~/made; cat /proc/self/status; exit 5"
+
+    done = somebody.run("sh", "-c", script)
+
+    assert (done.returncode, done.stderr) == (5, "")
+    for made in (somebody.home / "project" / "made", somebody.home / "home" / "made"):
+        assert made.stat().st_uid == somebody.uid
+    assert "CapEff:\t0000000000000000" in done.stdout
+    assert "NoNewPrivs:\t1" in done.stdout
+
+
+def test_without_ids_to_be_other_users_the_cure_is_said(somebody: Somebody) -> None:
+    for option, file in (("--del-subuids", "/etc/subuid"), ("--del-subgids", "/etc/subgid")):
+        for line in Path(file).read_text().splitlines():
+            name, first, count = line.split(":")
+            if name == somebody.name:
+                given = f"{first}-{int(first) + int(count) - 1}"
+                subprocess.run(["usermod", option, given, name], check=True)
+
+    done = somebody.run("true")
+
+    assert done.returncode == 99
+    assert f"/etc/subuid gives `{somebody.name}` no ids" in done.stderr
+    assert "--add-subuids" in done.stderr
