@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks import docker_arm, report
+from benchmarks import docker_arm, registry, report
 from benchmarks.bench import Bench
 from benchmarks.measure import BenchmarkError
 from benchmarks.rows import ROWS
@@ -21,15 +21,15 @@ from hotdesk.errors import HotdeskError
 if TYPE_CHECKING:
     from benchmarks.samples import RowResult
 
-_NEEDS_DOCKER = {1, 3, 4, 5}
+_NEEDS_DOCKER = {1, 3, 4, 5, 7, 8}
+_NEEDS_REGISTRY = {7, 8, 9}
 
 
 def main() -> int:
     options = _options()
-    missing = docker_arm.missing_tools() if _NEEDS_DOCKER & set(options.rows) else []
-    if missing:
-        _say(f"rows {sorted(_NEEDS_DOCKER)} need {', '.join(missing)}")
-        _say("on Debian: apt install --no-install-recommends docker.io debootstrap iptables")
+    if missing := _missing(set(options.rows)):
+        _say(f"these rows need {', '.join(missing)}")
+        _say("on Debian: apt install --no-install-recommends docker.io docker-registry debootstrap iptables")
         return 2
     scratch = options.scratch or Path(tempfile.mkdtemp(prefix="hotdesk-benchmark-", dir="/var/tmp"))
     scratch.mkdir(parents=True, exist_ok=True)
@@ -53,6 +53,13 @@ def main() -> int:
     print(report.markdown(results, facts))
     missed = [claim for result in results for claim in result.claims if result.judge(claim)[1] is False]
     return 1 if failed or missed else 0
+
+
+def _missing(rows: set[int]) -> list[str]:
+    missing = docker_arm.missing_tools() if _NEEDS_DOCKER & rows else []
+    if _NEEDS_REGISTRY & rows and not shutil.which(registry.PROGRAM):
+        missing.append(f"`{registry.PROGRAM}`")
+    return missing
 
 
 def _options() -> argparse.Namespace:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 from benchmarks import machine
 from benchmarks.docker_arm import Daemon, Docker
 from benchmarks.hotdesk_arm import TEMPLATE, VARIANT, Hotdesk
+from benchmarks.registry import Registry
 from hotdesk.project import host_platform, read_template
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Bench:
         self.say = say
         self.facts = machine.facts(scratch)
         self._closing = ExitStack()
+        self._registries = 0
 
     def __enter__(self) -> Self:
         return self
@@ -70,6 +72,11 @@ class Bench:
         self.say(f"  it went on working for {hotdesk.wait_until_idle():.1f} s")
         hotdesk.stop("benchmark-cached")
         return hotdesk
+
+    def registry(self) -> Registry:
+        """An empty one; a context manager."""
+        self._registries += 1
+        return Registry(self.scratch / f"registry-{self._registries}")
 
     def fresh_hotdesk(self, name: str) -> Hotdesk:
         """An empty store and no desks; stops and removes what is left of it at the end."""

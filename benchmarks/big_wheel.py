@@ -15,7 +15,7 @@ PROJECT = "hotdesk-benchmark-big"
 _MODULE = "hotdesk_benchmark_big"
 _VERSION = "1.0"
 _PIECE = 1 << 20
-_DATE = (2020, 1, 1, 0, 0, 0)
+DATE = (2020, 1, 1, 0, 0, 0)
 
 
 def make_index(folder: Path, megabytes: int) -> str:
@@ -42,8 +42,8 @@ def _write_wheel(path: Path, megabytes: int) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
 
         def add(name: str, content: str) -> None:
-            archive.writestr(zipfile.ZipInfo(name, _DATE), content, zipfile.ZIP_DEFLATED)
-            record.append(_record_line(name, hashlib.sha256(content.encode()), len(content)))
+            archive.writestr(zipfile.ZipInfo(name, DATE), content, zipfile.ZIP_DEFLATED)
+            record.append(record_line(name, hashlib.sha256(content.encode()), len(content)))
 
         add(f"{_MODULE}/__init__.py", "")
         record.append(_add_noise(archive, f"{_MODULE}/data.bin", megabytes))
@@ -54,16 +54,16 @@ def _write_wheel(path: Path, megabytes: int) -> None:
 
 def _add_noise(archive: zipfile.ZipFile, name: str, megabytes: int) -> str:
     generator, digest = random.Random(0), hashlib.sha256()
-    member = zipfile.ZipInfo(name, _DATE)
+    member = zipfile.ZipInfo(name, DATE)
     member.compress_type = zipfile.ZIP_DEFLATED
     with archive.open(member, "w", force_zip64=True) as stream:
         for _ in range(megabytes):
             piece = generator.randbytes(_PIECE)
             digest.update(piece)
             stream.write(piece)
-    return _record_line(name, digest, megabytes * _PIECE)
+    return record_line(name, digest, megabytes * _PIECE)
 
 
-def _record_line(name: str, digest: hashlib._Hash, size: int) -> str:
+def record_line(name: str, digest: hashlib._Hash, size: int) -> str:
     encoded = base64.urlsafe_b64encode(digest.digest()).rstrip(b"=").decode()
     return f"{name},sha256={encoded},{size}\n"

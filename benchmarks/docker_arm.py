@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
@@ -18,7 +19,7 @@ from benchmarks import packages
 from benchmarks.measure import BenchmarkError, Finished, check_token, free_port, run, wait_until_it_answers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
     from hotdesk.lock import LockedVariant
@@ -221,6 +222,46 @@ class Docker:
     def run(self, name: str, *command: str) -> float:
         """Seconds of `docker run --rm`, whole process."""
         return self._docker("run", "--rm", _image(name), *command).seconds
+
+    def push(self, name: str, registry: str) -> float:
+        """Seconds of `docker push` of an image to a registry on the loopback."""
+        reference = f"{registry}/hotdesk-benchmark:{name}"
+        self._docker("tag", _image(name), reference)
+        seconds = self._docker("push", "--quiet", reference).seconds
+        self._docker("rmi", reference)
+        return seconds
+
+    @contextmanager
+    def by_default(self) -> Iterator[None]:
+        """What hotdesk itself starts in this process finds this daemon."""
+        before = os.environ.get("DOCKER_HOST")
+        os.environ["DOCKER_HOST"] = self._host
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["DOCKER_HOST"]
+            else:
+                os.environ["DOCKER_HOST"] = before
+
+    def load(self, archive: Iterable[bytes]) -> float:
+        """Seconds of `docker load` of an archive that is written into it while it is made."""
+        started = time.monotonic()
+        with subprocess.Popen(
+            [self._program, "--host", self._host, "load", "--quiet"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+        ) as process:
+            assert process.stdin
+            with process.stdin as pipe:
+                for piece in archive:
+                    pipe.write(piece)
+        if process.returncode:
+            raise BenchmarkError(f"docker load exited {process.returncode}")
+        return time.monotonic() - started
+
+    def remove(self, image: str) -> None:
+        self._docker("rmi", "--force", image)
 
     def data(self) -> Path:
         """Where the daemon keeps images and caches."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -63,6 +64,16 @@ class Hotdesk:
     def run(self, *words: str | Path) -> float:
         """Seconds of `hotdesk WORDS`, whole process."""
         return run([self.program(), *words], env=self.environment, cwd=self.project).seconds
+
+    def answer(self, *words: str | Path) -> Any:
+        """What `hotdesk WORDS --json` answers."""
+        done = subprocess.run(
+            [self.program(), *words, "--json"], env=self.environment, cwd=self.project,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            raise BenchmarkError(f"hotdesk {words[0]} exited {done.returncode}:\n{done.stderr[-3000:]}")
+        return json.loads(done.stdout)
 
     def up(self, *words: str | Path, polled: bool = False) -> Opened:
         """`hotdesk up WORDS`, which returns when Jupyter answers; the desk stays open.

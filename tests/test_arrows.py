@@ -13,7 +13,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "hotdesk"
 LEVELS: list[set[str]] = [
     {"errors", "progress"},
     {"settings"},
-    {"lock", "lock_images", "lock_words", "spec"},
+    {"lock", "lock_base", "lock_images", "lock_words", "spec"},
     {"store"},
     {"keys"},
     {"indexes", "fetch"},

@@ -20,7 +20,7 @@ from hotdesk.cache import collect_garbage, usage, users, verify
 from hotdesk.desk.folder import Desk, make_folder, write_desk
 from hotdesk.engines.request import Root
 from hotdesk.errors import RegistryError, StoreError
-from hotdesk.keys import Keys
+from hotdesk.keys import IMAGE_NAME, Keys, unpacked_key
 from hotdesk.layers.contents import scan_tree, write_contents
 from hotdesk.layers.wheels import make_wheel_tree
 from hotdesk.lock import (
@@ -196,6 +196,22 @@ def a_desk(shelf: Shelf, name: str, lock: str) -> None:
     (folder / "keep" / "hotdesk.lock").write_text(lock)
     root = Root(shelf.folder, shelf.folder)
     write_desk(Desk(name, folder, root, shelf.folder, 8888, "token", 0.0, "boot"))
+
+
+def test_a_desk_from_an_image_keeps_the_tree_that_was_unpacked_for_it(shelf: Shelf) -> None:
+    for image in ("sha256:mine", "sha256:other"):
+        shelf.store.make("unpacked", unpacked_key(image), lambda item: (item / "tree").mkdir())
+    a_desk(shelf, "mine", "")
+    keep = shelf.folder / "data" / "desks" / "mine" / "keep"
+    (keep / "hotdesk.lock").unlink()
+    (keep / IMAGE_NAME).write_text('{"id": "sha256:mine", "path": "/gone.tar"}')
+
+    collect_garbage(shelf.store)
+
+    assert shelf.items() == {unpacked_key("sha256:mine")}
+    (keep / IMAGE_NAME).write_text("{")
+    with pytest.raises(StoreError, match="what desk mine needs is not known"):
+        collect_garbage(shelf.store)
 
 
 @pytest.mark.parametrize("damage", ["truncated", "without its lock", "open to others"])

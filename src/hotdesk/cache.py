@@ -62,9 +62,11 @@ def _desks() -> Iterator[User]:
     """By their folders alone: what a damaged desk needs may not go either."""
     for folder in _children(data_path() / "desks"):
         kept = folder / "keep" / LOCK_NAME
+        if folder.name.startswith(".") or not kept.parent.exists():  # it was never opened
+            continue
         if (image := kept.with_name(IMAGE_NAME)).exists():
             yield _user_of_image(f"desk {folder.name}", image)
-        elif not folder.name.startswith(".") and kept.parent.exists():  # else it was never opened
+        else:
             yield _user(f"desk {folder.name}", kept, f"remove it: `hotdesk rm {folder.name}`")
 
 

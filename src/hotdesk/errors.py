@@ -16,6 +16,7 @@ HotdeskError                 what happened, why, what to do; `exit_code` of the 
 ├── SignatureError           an index is not signed by a key we know
 ├── UnsafeArchiveError       an archive would write where it must not, or lies about itself
 ├── RegistryError            an image cannot be pushed or pulled
+│   ├── NoPlatformError      the image is for other platforms
 │   └── UnsafeImageError     what a registry offers is no image that hotdesk takes
 ├── StoreError               the store is corrupt, full or not writable
 ├── ImageError               an image is not what it claims to be or what was locked, or cannot be used
@@ -118,6 +119,10 @@ class UnsafeArchiveError(HotdeskError):
 
 class RegistryError(HotdeskError):
     """An image cannot be pushed or pulled."""
+
+
+class NoPlatformError(RegistryError):
+    """The image is for other platforms."""
 
 
 class UnsafeImageError(RegistryError):

@@ -15,14 +15,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from hotdesk.lock import DebianPackage, Lock, LockedVariant, PythonPackage
+    from hotdesk.lock_base import LockedBase
     from hotdesk.store import Kind
 
 _SYSTEM = "system 2"
+_SYSTEM_ON_IMAGE = "system on an image 1"
 _WHEEL = "wheel-tree 3"
 _BUILT = "built 1"
 _BYTECODE = "bytecode 1"
 _ENVIRONMENT = "environment 2"
-_IMAGE = "image 1"
+_IMAGE = "image 2"
 _UNPACKED = "unpacked 1"
 
 IMAGE_NAME = "image.json"
@@ -31,7 +33,10 @@ IMAGE_NAME = "image.json"
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """One locked variant; `wheels` and `bytecode` are in the order of its packages."""
+    """One locked variant; `wheels` and `bytecode` are in the order of its packages.
+
+    `base` is empty where it is not built on an image.
+    """
 
     system: str
     built: dict[str, str]
@@ -40,10 +45,11 @@ class Keys:
     environment: str
     image: str
     downloads: tuple[str, ...]
+    base: str = ""
 
     @classmethod
     def of(cls, locked: LockedVariant) -> Keys:
-        system = system_key(locked.debian)
+        system = system_key(locked.debian, locked.base_image)
         wheels = tuple(wheel_tree_key(wheel_sha256(package), locked.python) for package in locked.pypi)
         interpreter = interpreter_hashes(locked)
         environment = environment_key(wheels, locked.python, interpreter)
@@ -62,12 +68,15 @@ class Keys:
             environment=environment,
             image=image_key(locked, system, environment, built.values()),
             downloads=tuple(package.artifact.sha256 for package in locked.pypi if not package.build),
+            base=locked.base_image.key if locked.base_image else "",
         )
 
     def items(self) -> Iterator[tuple[Kind, str]]:
         yield "system", self.system
         yield "environment", self.environment
         yield "image", self.image
+        if self.base:
+            yield "pulled", self.base
         yield from (("built", key) for key in self.built.values())
         yield from (("wheel", key) for key in self.wheels)
         yield from (("bytecode", key) for key in self.bytecode)
@@ -98,9 +107,10 @@ def needs_of(lock: Lock) -> Needs:
     return Needs(frozenset(downloads), frozenset(items))
 
 
-def system_key(packages: Iterable[DebianPackage]) -> str:
-    """A base system, in whatever order its packages come."""
-    return item_key(_SYSTEM, *sorted(f"{package.name} {package.artifact.sha256}" for package in packages))
+def system_key(packages: Iterable[DebianPackage], base: LockedBase | None = None) -> str:
+    """A base system, in whatever order its packages come; `base` is the image that they are installed on."""
+    recipe = (_SYSTEM_ON_IMAGE, base.digest) if base else (_SYSTEM,)
+    return item_key(*recipe, *sorted(f"{package.name} {package.artifact.sha256}" for package in packages))
 
 
 def wheel_sha256(package: PythonPackage) -> str:
@@ -154,6 +164,7 @@ def interpreter_packages(python: str) -> tuple[str, ...]:
 
 
 def interpreter_hashes(locked: LockedVariant) -> tuple[str, ...]:
-    """The SHA-256 of each of them."""
+    """The SHA-256 of each of them, and of the image that may have the interpreter already."""
     names = interpreter_packages(locked.python)
-    return tuple(package.artifact.sha256 for package in locked.debian if package.name in names)
+    image = (locked.base_image.key,) if locked.base_image else ()
+    return (*image, *(package.artifact.sha256 for package in locked.debian if package.name in names))

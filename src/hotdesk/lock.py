@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from hotdesk.errors import LockError
+from hotdesk.lock_base import LockedBase, base_from_json, base_to_json
 from hotdesk.lock_images import LockedImage, format_images, parse_images
 from hotdesk.lock_words import checked, checked_time
 
@@ -95,7 +96,11 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True)
 class LockedVariant:
-    """Everything on one desk: one variant on one platform. Package order is layer order."""
+    """Everything on one desk: one variant on one platform. Package order is layer order.
+
+    `base_image` is the image that it is built on, if any, and `source` where the spec says that it is to be
+    had, which is in no lock and no part of what a desk is.
+    """
 
     platform: str
     variant: str
@@ -105,6 +110,8 @@ class LockedVariant:
     debian: tuple[DebianPackage, ...]
     pypi: tuple[PythonPackage, ...]
     image: LockedImage | None = None
+    base_image: LockedBase | None = None
+    source: str = field(default="", compare=False)
 
     def artifacts(self) -> list[Artifact]:
         """All that must be in the store before the desk can open, build requirements included."""
@@ -126,6 +133,7 @@ class PlatformLock:
     debian: tuple[DebianPackage, ...]
     pypi: tuple[PythonPackage, ...]
     unavailable: Mapping[str, str] = field(default_factory=dict)
+    base: LockedBase | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +179,7 @@ class Lock:
                 )
             ),
             image=self.images.get(platform, {}).get(variant),
+            base_image=locked.base,
         )
 
 
@@ -251,7 +260,8 @@ def _platform_lines(name: str, platform: PlatformLock) -> str:
     debian = _rows(debian_to_json(package) for package in platform.debian)
     pypi = _rows(_python_to_json(package) for package in platform.pypi)
     unavailable = _dump(dict(sorted(platform.unavailable.items())))
-    body = f'   "unavailable": {unavailable},\n   "debian": {debian},\n   "pypi": {pypi}'
+    base = f'   "base": {_dump(base_to_json(platform.base))},\n' if platform.base else ""
+    body = f'{base}   "unavailable": {unavailable},\n   "debian": {debian},\n   "pypi": {pypi}'
     return f"  {_dump(name)}: {{\n{body}\n  }}"
 
 
@@ -343,6 +353,7 @@ def parse_lock(text: str) -> Lock:
                 debian=tuple(debian_from_json(row) for row in platform["debian"]),
                 pypi=tuple(_python_from_json(row) for row in platform["pypi"]),
                 unavailable=platform["unavailable"],
+                base=base_from_json(platform["base"]) if "base" in platform else None,
             )
             for name, platform in data["platforms"].items()
         },

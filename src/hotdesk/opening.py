@@ -119,7 +119,9 @@ def reopen(desk: Desk, preparation: Preparation, *, port: int | None = None) -> 
     if port is not None and condition(desk).state not in ("running", "starting"):
         require_free(port)
     locked = _kept_lock(desk, kept[LOCK_NAME]).select(host_platform(), _kept_variant(desk))
-    wanted = port or int(desk.labels.get("port") or parse_spec(decode_spec(kept[SPEC_NAME])).port)
+    spec = parse_spec(decode_spec(kept[SPEC_NAME]))
+    locked = replace(locked, source=spec.base_reference)
+    wanted = port or int(desk.labels.get("port") or spec.port)
     labels = {**desk.labels, "port": str(wanted)}
     preparation = replace(preparation, engine=desk.engine, limits=kept_limits(desk))
     return _open(desk, locked, preparation, labels=labels, keep=kept, port_fixed=port is not None)

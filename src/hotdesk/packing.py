@@ -13,8 +13,6 @@ from hotdesk.errors import LockError, UsageError
 from hotdesk.keys import Keys
 from hotdesk.lock import read_lock, write_lock
 from hotdesk.lock_images import with_image
-from hotdesk.oci.layout import write_layout
-from hotdesk.oci.registry.push import push
 from hotdesk.store import Store, default_store_path
 
 if TYPE_CHECKING:
@@ -67,6 +65,8 @@ def write_project_image(
     accept: bool = False,
 ) -> Image:
     """Build the image and write it to `path`, as an archive where that ends in `.tar`, else as a folder."""
+    from hotdesk.oci.layout import write_layout
+
     store = Store(default_store_path(), preparation.progress.note)
     locked = project.select(variant)
     with store.using(Keys.of(locked).parts()):
@@ -85,6 +85,8 @@ def push_project_image(
     join: bool = False,
 ) -> tuple[Image, Pushed]:
     """Build the image and bring it to the registry; what it is made of stays in the store meanwhile."""
+    from hotdesk.oci.registry.push import push  # 20 ms, and `hotdesk build` pushes nothing
+
     store = Store(default_store_path(), preparation.progress.note)
     with store.using(Keys.of(project.select(variant, platform)).parts()):
         image = build_project_image(project, preparation, variant=variant, platform=platform)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +48,8 @@ class Project:
     def select(self, variant: str | None, platform: str | None = None) -> LockedVariant:
         """`variant`, or the first of the spec, for `platform` or this host."""
         lock = self.read_fresh_lock()
-        return lock.select(platform or host_platform(), variant or next(iter(self.spec.variants)))
+        locked = lock.select(platform or host_platform(), variant or next(iter(self.spec.variants)))
+        return replace(locked, source=self.spec.base_reference)
 
 
 def host_platform() -> str:

@@ -8,7 +8,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tests.layers.wheelhouse import WHEEL, write_wheel
 from tests.support.environments import make_environment
@@ -188,6 +188,11 @@ MODULES = st.dictionaries(
     wheels=st.lists(MODULES, min_size=1, max_size=4),
     before=st.sets(st.integers(0, 3)),
     after=st.sets(st.integers(0, 3)),
+)
+@example(
+    wheels=[{"x.py": b"1", "__pycache__/x.cpython-313.pyc": b"1"}, {"__pycache__/x.cpython-313.pyc": b"2"}],
+    before={0, 1},
+    after={0, 1},
 )
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_whatever_it_is_made_from_an_environment_is_the_same(

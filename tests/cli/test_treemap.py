@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hotdesk.cli.treemap import Box, Part, page, squarified
@@ -18,6 +18,7 @@ def overlap(one: Box, other: Box) -> float:
     return max(wide, 0) * max(high, 0)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.integers(0, 10**9), min_size=1, max_size=12))
 def test_boxes_are_as_large_as_their_parts_and_beside_each_other(sizes: list[int]) -> None:
     boxes = squarified(parts(sizes))

@@ -71,7 +71,7 @@ def test_deb822_stanzas_are_read_and_disabled_ones_are_not(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     "line",
     [
-        "deb http://mirror.example/ubuntu noble main",
+        "deb [signed-by=/usr/share/keyrings/vendor.gpg] http://mirror.example/ubuntu noble main",
         "deb https://containers.example/linux/debian trixie stable",
         "deb [signed-by=/usr/share/keyrings/vendor.gpg] https://vendor.example/tool/debian trixie main",
         "deb cdrom:[Debian 13]/ trixie main",
@@ -130,3 +130,18 @@ def test_the_list_that_a_mirror_source_names_is_read(tmp_path: Path) -> None:
         ("debian", "https://one.example/debian"),
         ("debian", "https://two.example/debian"),
     ]
+
+
+@pytest.mark.parametrize("name", ["ubuntu", "ubuntu-ports"])
+def test_ubuntus_archives_are_known_by_their_path_and_keys(tmp_path: Path, name: str) -> None:
+    keyring = "/usr/share/keyrings/ubuntu-archive-keyring.gpg"
+    line = f"deb [signed-by={keyring}] http://mirror.example/{name} noble main universe"
+
+    assert [archive for archive, _ in archives(etc_apt(tmp_path, main=line))] == [name]
+
+
+def test_an_address_of_ubuntus_signed_by_debians_keys_is_neither(tmp_path: Path) -> None:
+    keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
+    line = f"deb [signed-by={keyring}] http://mirror.example/ubuntu noble main"
+
+    assert [archive for archive, _ in archives(etc_apt(tmp_path, main=line))] in ([], [None])

@@ -133,3 +133,29 @@ def test_a_configuration_that_is_not_understood_is_an_error(tmp_path: Path, text
 
     with pytest.raises(IndexConfigurationError, match=r"config\.toml"):
         user_settings(path)
+
+
+def test_ubuntus_mirrors_are_those_of_apt_or_the_environment() -> None:
+    apt = [AptSource("http://apt.example/ubuntu", ("noble",), ("main",))]
+    environment = {"HOTDESK_UBUNTU_PORTS_MIRROR": "https://env.example/ubuntu-ports/"}
+
+    found = find(environment, {}, apt)
+
+    assert found.mirrors == {
+        "ubuntu": "http://apt.example/ubuntu",
+        "ubuntu-ports": "https://env.example/ubuntu-ports",
+    }
+    with pytest.raises(IndexConfigurationError) as raised:
+        find().mirror("ubuntu")
+    assert raised.value.hint == (
+        "set HOTDESK_UBUNTU_MIRROR to the address of a mirror (it ends in `/ubuntu`)"
+    )
+
+
+def test_debians_snapshots_have_nothing_of_ubuntus() -> None:
+    archives = DebianArchives({"ubuntu": "http://apt.example/ubuntu"}, snapshot="http://snap.example")
+    artifact = Artifact("debian", "ubuntu", "pool/main/h/hello/hello_2_amd64.deb", 1, "0" * 64)
+
+    assert archives.locations(artifact, "20260101T000000Z") == [
+        "http://apt.example/ubuntu/pool/main/h/hello/hello_2_amd64.deb"
+    ]

@@ -110,7 +110,7 @@ def test_progress_is_shown_where_something_is_fetched_alone(tmp_path: Path) -> N
     Mirror.with_release().fetch(tmp_path, progress=first)
     Mirror.with_release().fetch(tmp_path, progress=second)
 
-    assert sorted(first.labels) == sorted(f"Debian's index of {suite}" for suite in SUITES.values())
+    assert sorted(first.labels) == sorted(f"the index of {suite}" for suite in SUITES.values())
     assert second.labels == []
 
 
@@ -258,3 +258,50 @@ def test_the_keyring_that_ships_holds_keys_of_both_releases() -> None:
             f"Debian Archive Automatic Signing Key ({'12' if name == 'bookworm' else '13'}/{name})" in users
         )
         assert f"/{name}) <ftpmaster@" in users
+
+
+def ubuntu_release(codename: str, suite: str, architecture: str) -> tuple[str, dict[str, bytes]]:
+    """A release as Ubuntu signs it, one codename for all its suites, and the files that it lists."""
+    files = {}
+    lines = ""
+    for component in ("main", "universe"):
+        content = f"Package: hello\nVersion: 1~{suite}~{component}\n\n".encode()
+        plain = f"{component}/binary-{architecture}/Packages"
+        files[f"{plain}.xz"] = lzma.compress(content)
+        for name, held in ((plain, content), (f"{plain}.xz", files[f"{plain}.xz"])):
+            lines += f" {hashlib.sha256(held).hexdigest()} {len(held)} {name}\n"
+    head = f"Origin: Ubuntu\nSuite: {suite}\nCodename: {codename}\nDate: Thu, 01 Jan 2026 06:30:00 UTC\n"
+    return f"{head}SHA256:\n{lines}", files
+
+
+@pytest.mark.parametrize(("architecture", "archive"), [("amd64", "ubuntu"), ("arm64", "ubuntu-ports")])
+def test_a_release_of_ubuntus_has_two_components_in_one_archive(
+    tmp_path: Path, architecture: str, archive: str
+) -> None:
+    mirror = Mirror()
+    suites = ("noble", "noble-updates", "noble-security")
+    for suite in suites:
+        text, files = ubuntu_release("noble", suite, architecture)
+        mirror.files[f"/{archive}/dists/{suite}/InRelease"] = signed(text)
+        mirror.files |= {f"/{archive}/dists/{suite}/{name}": content for name, content in files.items()}
+    archives = DebianArchives({archive: f"http://mirror.example/{archive}"})
+
+    with make_client(httpx2.MockTransport(mirror.answer)) as client:
+        found = fetch_indexes(
+            "ubuntu:noble", architecture, archives, Store(tmp_path), keyring=KEYRING, client=client
+        )
+
+    assert [(file.archive, file.suite) for file in found.packages] == [
+        (archive, suite) for suite in suites for _ in range(2)
+    ]
+    assert [file.path.read_text().split()[-1] for file in found.packages] == [
+        f"1~{suite}~{component}" for suite in suites for component in ("main", "universe")
+    ]
+
+
+def test_another_suite_of_ubuntus_is_refused() -> None:
+    text, _ = ubuntu_release("noble", "noble-proposed", "amd64")
+
+    for suite in ("noble", "noble-updates"):
+        with pytest.raises(SignatureError, match="another suite"):
+            verified_release(signed(text), suite, KEYRING)

@@ -280,7 +280,7 @@ def test_after_a_kill_the_next_try_works(
 ) -> None:
     chance = random.Random(4)
     there, got = past(proxy, registry, reference), Store(tmp_path / "got")
-    for seed in range(6):
+    for seed in range(4):
         pushed = small_image(seed, size=3_000_000)
         if what == "pull":
             push(store, [pushed], there)
@@ -331,7 +331,6 @@ def test_an_interrupted_push_ends_at_once(
 # Memory
 
 _LARGE = """
-import resource
 import sys
 from functools import partial
 from pathlib import Path
@@ -346,7 +345,15 @@ from hotdesk.oci.registry.push import push
 from hotdesk.oci.registry.reference import parse_reference
 from hotdesk.store import Store
 
-COUNT = 50
+COUNT = 30
+
+
+def peak():
+    # Not ru_maxrss, which begins with that of the process that started this one.
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0])
+
+
 PIECE = noise(1 << 20)
 
 
@@ -363,11 +370,11 @@ def large(number):
 
 reference = parse_reference(sys.argv[1])
 image = image_of("linux/amd64", {}, [large(number) for number in range(4)])
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
 pushed = push(Store(Path(sys.argv[2])), [image], reference)
-between = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+between = peak()
 pull(Store(Path(sys.argv[3])), reference, "linux/amd64")
-print(pushed.size, before, between, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(pushed.size, before, between, peak())
 """
 
 
@@ -383,7 +390,7 @@ def test_memory_does_not_grow_with_the_layers(
 
     size, before, between, after = (int(word) for word in done.stdout.split())
 
-    assert size > 200_000_000
+    assert size > 120_000_000
     assert between - before < 60_000  # KiB; four blobs at once
     assert after - before < 80_000
-    assert after < 200_000
+    assert after < 130_000

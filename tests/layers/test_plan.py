@@ -5,12 +5,18 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
+import pytest
+from benchmarks.layers import NOT_WHEELS, edited, moved, random_edits, stack
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotdesk.layers.plan import BIG, MOST, plan_layers
+from hotdesk.layers.plan import BIG, MOST, MOST_SMALL, fresh_plan, plan_layers
 from hotdesk.lock import Artifact, PythonPackage
+from hotdesk.oci.model import MOST_LAYERS
+from hotdesk.project import read_template
 
+MOST_SHARED = 15 * BIG
+"""Bytes of the wheels that one bucket of the course's holds, at most."""
 VARIANTS = [("cpu",), ("gpu",), ("cpu", "gpu")]
 
 
@@ -121,3 +127,62 @@ def test_a_plan_is_made_afresh_on_request() -> None:
     grown = plan_layers([*first, small("b")], first)
 
     assert plan_layers(grown, grown, replan=True) == plan_layers([small("a"), small("b")])
+
+
+def term1() -> tuple[PythonPackage, ...]:
+    """What the committed lock of the course has, for all variants, with its layers."""
+    return read_template("sdcnd-term1").read_fresh_lock().platforms["linux/amd64"].pypi
+
+
+def test_small_packages_share_buckets_by_how_many_each_set_of_variants_has() -> None:
+    planned = fresh_plan(term1())
+
+    shared = {one.layer for one in planned if sum(other.layer == one.layer for other in planned) > 1}
+    assert 4 <= len(shared) <= MOST_SMALL
+    assert len({one.layer for one in planned if one.variants == ("cpu",)}) == 1
+
+
+def test_every_image_of_the_course_has_few_layers() -> None:
+    planned = fresh_plan(term1())
+
+    for variant in ("cpu", "gpu"):
+        held = {one.layer for one in planned if variant in one.variants}
+        assert 20 < len(held) < 50
+
+
+@pytest.mark.parametrize("number", range(20))
+def test_an_edit_of_the_course_changes_one_layer_and_few_bytes(number: int) -> None:
+    edit = random_edits(term1(), 20)[number]
+    before = fresh_plan(term1())
+
+    after = plan_layers(edited(before, edit), before)
+
+    change = moved(stack(before), stack(after))
+    assert change.layers <= 1
+    assert len(stack(after)) + NOT_WHEELS <= MOST_LAYERS
+    if edit.kind == "add":
+        assert change.changed == change.above == edit.package.artifact.size
+    else:
+        assert change.changed <= edit.package.artifact.size + MOST_SHARED
+
+
+def test_twenty_edits_one_after_another_move_little_beside_the_packages_themselves() -> None:
+    now, beside, most = fresh_plan(term1()), [], 0
+    for edit in random_edits(now, 20):
+        if edit.package.name in {one.name for one in now}:
+            later = plan_layers(edited(now, edit), now)
+            own = 0 if edit.kind == "remove" else edit.package.artifact.size
+            beside.append(moved(stack(now), stack(later)).changed - own)
+            now, most = later, max(most, len(stack(later)))
+
+    assert len(beside) >= 15
+    assert most + NOT_WHEELS <= MOST_LAYERS
+    assert sum(beside) / len(beside) < sum(one.artifact.size for one in now) / 500
+
+
+def test_the_committed_plan_keeps_its_layers_through_edits() -> None:
+    for edit in random_edits(term1(), 20):
+        after = plan_layers(edited(term1(), edit), term1())
+
+        known, kept = layers(term1()), layers(after)
+        assert all(kept[name] == known[name] for name in kept if name in known)

@@ -159,3 +159,13 @@ def test_the_bytes_never_change(tmp_path: Path) -> None:
 
     assert found.diff_id == "908d7ced6ebc0dc1a863e6396b498df02a9357481833576663dff764e89fc70e"
     assert found.digest == "a8ea8e70c34f0ec2ea431c7aaac26911ee66e64a354a92ed73bd31a746a705cb"
+
+
+def test_what_a_lower_layer_has_is_marked_as_gone() -> None:
+    members = in_order(roots([file("etc/new", b"")]), ["etc/old", "var"])
+
+    found = archive(members)
+
+    assert list(found) == [".wh.var", "etc", "etc/.wh.old", "etc/new"]
+    assert found["etc/.wh.old"].isreg()
+    assert found["etc/.wh.old"].size == 0

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import resource
 import tarfile
 from dataclasses import replace
@@ -188,6 +189,26 @@ def test_two_processes_do_not_write_one_file(tmp_path: Path) -> None:
             write_layout([SMALL], tmp_path / "desk.tar", "desk:latest")
 
     assert caught.value.why == "another process is writing it"
+
+
+def test_two_processes_do_not_write_one_folder(tmp_path: Path) -> None:
+    write_layout([SMALL], tmp_path / "desk", "desk:latest")
+    other = os.open(tmp_path / "desk/blobs/sha256", os.O_RDONLY)
+    try:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(ImageError, match="cannot be written"):
+            write_layout([SMALL], tmp_path / "desk", "desk:latest")
+    finally:
+        os.close(other)
+
+
+def test_a_pipe_in_a_folder_is_not_waited_for(tmp_path: Path) -> None:
+    write_layout([SMALL], tmp_path / "desk", "desk:latest")
+    (tmp_path / "desk/index.json").unlink()
+    os.mkfifo(tmp_path / "desk/index.json")
+
+    with pytest.raises(ImageError, match="no image that can be read"):
+        read_layout(tmp_path / "desk")
 
 
 def test_a_place_that_cannot_be_written_is_explained(tmp_path: Path) -> None:

@@ -134,3 +134,13 @@ def test_a_marker_for_the_folder_above_is_refused(name: str) -> None:
 def test_a_marker_is_a_file() -> None:
     assert reason(tree({".wh.x": None})) == "a marker that removes files is no file"
     assert reason(tree({".wh.x/y": b""})) == "a name is a marker's"
+
+
+def test_absurdly_many_paths_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hotdesk.oci.stack._MOST_PATHS", 100)
+
+    def layer(count: int) -> bytes:
+        return tree({f"a/b/c/d/e/f/g/h/i/j/{number}": b"" for number in range(count)})
+
+    assert len(held(layer(90))) == 100
+    assert reason(layer(91)) == "its image has too many paths"

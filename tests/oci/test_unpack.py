@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.oci.images import archive, image, info, layer, tree
 
@@ -145,6 +145,7 @@ _KINDS = st.sampled_from([tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tar
 _MEMBERS = st.lists(st.tuples(_PATHS, _KINDS, _TARGETS), min_size=1, max_size=6)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(_MEMBERS, min_size=1, max_size=3))
 def test_nothing_hostile_reaches_what_is_outside(layers: list[list[tuple[str, bytes, str]]]) -> None:
     with TemporaryDirectory() as name:

@@ -5,7 +5,7 @@ import io
 import tarfile
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.oci.images import archive, info, tree
 
@@ -169,11 +169,19 @@ def test_pax_headers_that_tools_read_differently_are_refused() -> None:
     assert reason(patched(pax(b""), 124, b"77777777777\0")) == "a header is too large"
 
 
+def test_headers_without_end_are_refused() -> None:
+    one = pax(b"20 comment=nothing.\n")[:1024]
+
+    assert [member.path for member, _ in read(one * 7 + tree({"a": b""}))] == ["a"]
+    assert reason(one * 8 + tree({"a": b""})) == "a member has too many headers"
+
+
 def pax(content: bytes, flag: bytes = b"x") -> bytes:
     head = patched(header("file", "h", mode=0o644, size=len(content)), 156, flag)
     return head + content + bytes(-len(content) % 512) + tree({"a": b""})
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=3000))
 def test_any_bytes_are_read_or_refused(content: bytes) -> None:
     with contextlib.suppress(UnsafeArchiveError):
@@ -186,6 +194,7 @@ _NAMES = st.sampled_from(
 _KINDS = st.sampled_from([b"0", b"1", b"2", b"3", b"5", b"7", b"S"])
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.tuples(_NAMES, _KINDS, _NAMES, st.binary(max_size=600)), max_size=6), st.booleans(), st.data()
 )

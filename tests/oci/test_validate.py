@@ -5,7 +5,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.oci.images import archive, found_with, image, info, layer, tree, with_config
 
@@ -164,6 +164,7 @@ def test_a_layer_of_an_unknown_type_is_explained() -> None:
     assert all("tar+zstd" in line for line in found)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=400), st.integers(0, 2000), st.integers(0, 255))
 def test_no_layer_gets_through_that_was_changed(noise: bytes, at: int, value: int) -> None:
     packed = bytearray(gzip.compress(archive((info("a"), noise)), mtime=0))

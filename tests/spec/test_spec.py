@@ -104,7 +104,7 @@ imports = ["import x"]
         (DESK + "name = 'b'\n", "line 5: this is not TOML: cannot overwrite a value"),
         (DESK + '[packages]\npypi = ["a"\n', "this is not TOML"),
         (DESK + "[variants.A]\n", "line 5: `A` cannot be the name of a variant"),
-        (DESK.replace("debian:trixie", "oci:x"), "OCI images as a base come later"),
+        (DESK.replace("debian:trixie", "oci:x"), "names no registry"),
     ],
 )
 def test_a_problem_is_told_with_its_line(text: str, told: str) -> None:
@@ -193,3 +193,48 @@ def test_reading_the_template_imports_nothing_slow() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+ON_IMAGE = '[desk]\nname = "x"\npython = "3.13"\nbase = "oci:registry.example:5000/team/base:1"\n'
+
+
+def test_a_desk_may_be_built_on_an_image() -> None:
+    spec = parse_spec(ON_IMAGE)
+
+    assert spec.base_reference == "registry.example:5000/team/base:1"
+    assert parse_spec(DESK).base_reference == ""
+
+
+def test_a_lock_learns_which_image_and_not_which_registry() -> None:
+    inputs = parse_spec(ON_IMAGE).inputs()
+
+    assert inputs.base == "oci:team/base:1"
+    lock = Lock(inputs, "20260101T000000Z", {})
+    assert (
+        explain_stale(lock, parse_spec(ON_IMAGE.replace("registry.example:5000", "mirror.example"))) is None
+    )
+    assert "`base` was changed" in str(explain_stale(lock, parse_spec(ON_IMAGE.replace("base:1", "base:2"))))
+
+
+@pytest.mark.parametrize(
+    ("base", "told"),
+    [
+        ("oci:debian:trixie", "names no registry, and hotdesk has no default one"),
+        ("oci:team/base:1", "names no registry"),
+        ("oci:registry.example", "names no registry"),
+        ("oci:", "names no registry"),
+        ("oci:registry.example/a b", "is no reference to an image"),
+    ],
+)
+def test_an_image_is_named_with_its_registry(base: str, told: str) -> None:
+    found = problems(ON_IMAGE.replace("oci:registry.example:5000/team/base:1", base))
+
+    assert "line 4" in found
+    assert told in found
+
+
+@pytest.mark.parametrize("python", ["3.10", "3", "3.13.5", "2.7", "thirteen"])
+def test_on_an_image_python_is_any_that_hotdesk_works_with(python: str) -> None:
+    found = problems(ON_IMAGE.replace("3.13", python))
+
+    assert f'line 3: on an image, a desk cannot have Python "{python}"; "3.11" is the oldest' in found

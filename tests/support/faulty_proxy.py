@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Harm = Callable[["Handler"], None]
 _PIECE = 1 << 16
-_FLOOD = 2000
+_FLOOD = 20_000
 
 
 @dataclass

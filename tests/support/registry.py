@@ -52,6 +52,7 @@ def install(*packages: str) -> None:
         lacking(f"{', '.join(packages)} cannot be installed")
     command = ["apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *packages]
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    subprocess.run(["apt-get", "update", "--quiet"], capture_output=True, check=False)
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         lacking(f"{', '.join(packages)} cannot be installed: {done.stderr.strip()}")

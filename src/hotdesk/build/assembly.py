@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from hotdesk.build.base import bring_base
 from hotdesk.build.environment import EnvironmentBuild
 from hotdesk.build.processes import SystemBuilder, Unpackers
 from hotdesk.build.sdist import Workshop, built_wheel
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from hotdesk.fetch import Fetcher
     from hotdesk.lock import Artifact, DebianPackage, LockedVariant, PythonPackage
+    from hotdesk.lock_base import LockedBase
     from hotdesk.progress import Progress
     from hotdesk.store import Store
 
@@ -44,13 +46,21 @@ _OWN_EXTENSIONS = {
 
 
 def make_base_system(
-    store: Store, packages: tuple[DebianPackage, ...], fetcher: Fetcher, progress: Progress = SILENT
+    store: Store,
+    packages: tuple[DebianPackage, ...],
+    fetcher: Fetcher,
+    progress: Progress = SILENT,
+    *,
+    base: LockedBase | None = None,
 ) -> Path:
-    """The tree of a base system alone: what locking needs where a package has to be built."""
+    """The tree of a base system alone: what locking needs where a package has to be built.
+
+    `base` is the image that it is built on, which must be in the store.
+    """
     by_hash = {package.artifact.sha256: package for package in packages}
     arrivals = fetcher.fetch([package.artifact for package in packages])
     debs = ((by_hash[artifact.sha256], path) for artifact, path in arrivals)
-    return make_system(store, packages, debs, progress) / TREE
+    return make_system(store, packages, debs, progress, base=base) / TREE
 
 
 class Assembly:
@@ -81,7 +91,10 @@ class Assembly:
     def make(self) -> None:
         self.store.make("environment", self.keys.environment, self._fill)
         if not self.system.exists():
-            make_base_system(self.store, self.locked.debian, self.fetcher, self.progress)
+            self._bring_base()
+            make_base_system(
+                self.store, self.locked.debian, self.fetcher, self.progress, base=self.locked.base_image
+            )
 
     def make_parts(self) -> None:
         """What an image is made from: the base system and the wheels' trees, without an environment."""
@@ -106,9 +119,15 @@ class Assembly:
         with ExitStack() as stack:
             system = None
             if not self.system.exists():
-                system = stack.enter_context(SystemBuilder(self.store, self.locked.debian, self.progress))
+                self._bring_base()
+                system = stack.enter_context(
+                    SystemBuilder(self.store, self.locked.debian, self.progress, base=self.locked.base_image)
+                )
             spared = 1 if system else 0
             yield system, stack.enter_context(Unpackers(self.store, self.locked.python, spared=spared))
+
+    def _bring_base(self) -> None:
+        bring_base(self.store, self.locked, offline=self.fetcher.offline, progress=self.progress)
 
     def _fill(self, item: Path) -> None:
         spare = take_spare(self.store, item, set(self.keys.items()))
@@ -176,7 +195,7 @@ class Assembly:
 
     def _build_sdists(self, link: Callable[[Path], None], there: set[Path]) -> None:
         label = f"Python {self.locked.python} on {self.locked.platform} ({self.locked.base})"
-        workshop = Workshop(self.system / TREE, label)
+        workshop = Workshop(self.system / TREE, label, f"/usr/bin/python{self.locked.python}")
         for package, item in zip(self.locked.pypi, self.wheels, strict=True):
             if package.build and item not in there:
                 with self.progress.task(f"building {package.name}", 1) as task:

@@ -22,7 +22,7 @@ from hotdesk.errors import ConfigureError, HotdeskError, StoreError
 from hotdesk.store import remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from hotdesk.build.unpack import Unpacked
@@ -44,6 +44,17 @@ _FIRST = ("base-passwd", "base-files")
 _FULL = ("No space left on device", "Disk quota exceeded")
 _STARTED = "hotdesk: started"
 _SHOWN = 40
+_FAILED = r"^dpkg: error processing (?:package |archive /run/hotdesk/debs/)(\S+?)(?:\.deb)? "
+
+# Nobody is there to be asked, where an image's own configuration meets a newer package.
+_KEEP_CONFFILES = "--force-confdef --force-confold"
+
+# Pre-Depends are met by the order of the files: their packages are unpacked, and configured later.
+_UNPACK = f"""umask 022
+echo '{_STARTED}'
+dpkg --force-unsafe-io --force-not-root --force-depends {_KEEP_CONFFILES} --abort-after=1 \\
+  --auto-deconfigure --unpack $(cat /run/hotdesk/list) || exit 1
+"""
 
 _CHOWN = """#!/bin/sh
 # The kernel's answer to chown is a pretence here; what was asked for is kept for the packages' ownership.
@@ -117,28 +128,52 @@ def configure(
     `tools` is a folder to be made and removed, on a file system from which programs may be run. `advance` is
     told how many more packages were begun with, from another thread.
     """
-    if not os.path.lexists(locate(tree, _POLICY_PATH)):
-        write(tree, _POLICY_PATH, _POLICY, 0o755)
-    tools.mkdir()
-    try:
-        options = [*_options(tree), *_tools(tools, tree, packages)]
+    with _no_services(tree), _tools(tools, _script(packages)):
+        options = [*_options(tree), *_replaced(tools, tree)]
+        for package in packages:
+            if "preinst" in package.control:
+                _write_control(package, tools / "control" / package.name)
         with _following(tools / "status", advance):
-            result = run_bwrap(
-                options,
-                ["/bin/sh", "/run/hotdesk/script"],
-                seccomp=pretend_ownership(),
-                environment=ENVIRONMENT,
-            )
-        output = result.stdout.decode("utf-8", "replace")
-        if _STARTED not in output:
-            raise explain(output.strip())
-        if result.returncode:
-            raise _failure(output)
-        changes = _owner_changes((read(tools, "chown.log") or b"").decode("utf-8", "surrogateescape"))
-    finally:
-        remove_tree(tools)
-    locate(tree, _POLICY_PATH).unlink(missing_ok=True)
-    return changes
+            return _run(options, tools)
+
+
+def unpack_with_dpkg(tree: Path, debs: Mapping[str, Path], tools: Path) -> list[OwnerChange]:
+    """Let the dpkg that is in `tree` unpack packages, over older ones perhaps; the rest is for `configure`.
+
+    `debs` are the files by package, in an order in which each comes after those it needs to be unpacked.
+    """
+    with _no_services(tree), _tools(tools, _UNPACK):
+        places = {name: f"/run/hotdesk/debs/{name}.deb" for name in debs}
+        (tools / "debs").mkdir()
+        (tools / "list").write_text("".join(f"{place}\n" for place in places.values()), encoding="ascii")
+        options = [*_options(tree), "--bind", str(tools), "/run/hotdesk"]
+        for name, deb in debs.items():
+            options += ["--ro-bind", str(deb), places[name]]
+        return _run(options, tools)
+
+
+@contextmanager
+def _no_services(tree: Path) -> Iterator[None]:
+    """Debian's own way to say that nothing may be started."""
+    ours = not os.path.lexists(locate(tree, _POLICY_PATH))
+    if ours:
+        write(tree, _POLICY_PATH, _POLICY, 0o755)
+    yield
+    if ours:
+        locate(tree, _POLICY_PATH).unlink(missing_ok=True)
+
+
+def _run(options: Sequence[str], tools: Path) -> list[OwnerChange]:
+    """Run the script in `tools`; what it tried to chown."""
+    result = run_bwrap(
+        options, ["/bin/sh", "/run/hotdesk/script"], seccomp=pretend_ownership(), environment=ENVIRONMENT
+    )
+    output = result.stdout.decode("utf-8", "replace")
+    if _STARTED not in output:
+        raise explain(output.strip())
+    if result.returncode:
+        raise _failure(output)
+    return _owner_changes((read(tools, "chown.log") or b"").decode("utf-8", "surrogateescape"))
 
 
 @contextmanager
@@ -180,18 +215,25 @@ def _options(tree: Path) -> list[str]:
     ]
 
 
-def _tools(tools: Path, tree: Path, packages: Sequence[Unpacked]) -> list[str]:
-    """Fill `tools`, which appears at `/run/hotdesk`, and return bwrap's options that put them in place."""
-    (tools / "bin").mkdir()
-    for name, program in (("chown", _CHOWN), ("chgrp", _CHOWN), ("py3compile", _NOTHING)):
-        (tools / "bin" / name).write_text(program, encoding="ascii")
-        (tools / "bin" / name).chmod(0o755)
-    (tools / "chown.log").touch()
-    (tools / "status").touch()
-    (tools / "script").write_text(_script(packages))
-    for package in packages:
-        if "preinst" in package.control:
-            _write_control(package, tools / "control" / package.name)
+@contextmanager
+def _tools(tools: Path, script: str) -> Iterator[None]:
+    """Make the folder `tools`, which appears at `/run/hotdesk`; it is removed at the end."""
+    tools.mkdir()
+    try:
+        (tools / "bin").mkdir()
+        for name, program in (("chown", _CHOWN), ("chgrp", _CHOWN), ("py3compile", _NOTHING)):
+            (tools / "bin" / name).write_text(program, encoding="ascii")
+            (tools / "bin" / name).chmod(0o755)
+        (tools / "chown.log").touch()
+        (tools / "status").touch()
+        (tools / "script").write_text(script)
+        yield
+    finally:
+        remove_tree(tools)
+
+
+def _replaced(tools: Path, tree: Path) -> list[str]:
+    """Bwrap's options that put the tools in place, and our programs in that of Debian's."""
     options = ["--bind", str(tools), "/run/hotdesk"]
     script = read(tree, "usr/sbin/update-ca-certificates")
     if script is not None:
@@ -224,7 +266,8 @@ def _script(packages: Sequence[Unpacked]) -> str:
     order += [package for name, package in sorted(named.items()) if name not in _FIRST]
     first = " ".join(name for name in _FIRST if name in named)
     # The first error is the last thing said, and what is wrong.
-    dpkg = "5>>/run/hotdesk/status dpkg --status-fd 5 --force-unsafe-io --force-not-root --abort-after=1"
+    options = f"--force-unsafe-io --force-not-root {_KEEP_CONFFILES} --abort-after=1"
+    dpkg = f"5>>/run/hotdesk/status dpkg --status-fd 5 {options}"
     lines = [
         "umask 022",
         f"echo '{_STARTED}'",
@@ -260,7 +303,7 @@ def _failure(output: str) -> HotdeskError:
                 hint="free some space, with `hotdesk cache gc` among others, "
                 "or set HOTDESK_STORE to another disk",
             )
-    failed = re.findall(r"^dpkg: error processing package (\S+)", output, re.MULTILINE)
+    failed = re.findall(_FAILED, output, re.MULTILINE)
     names = ", ".join(f"`{name}`" for name in dict.fromkeys(failed)) or "the base system"
     lines = [line for line in output.strip().splitlines() if line != _STARTED]
     return ConfigureError(
@@ -272,9 +315,16 @@ def _failure(output: str) -> HotdeskError:
 
 def _owner_changes(log: str) -> list[OwnerChange]:
     changes = []
-    lines = iter(log.split("\n")[:-1])
-    for command in lines:
-        directory, count = next(lines), int(next(lines))
-        # printf writes one empty line for no arguments at all.
-        changes.append(OwnerChange(command, directory, tuple(next(lines) for _ in range(max(count, 1)))))
+    lines, at = log.split("\n")[:-1], 0
+    while at < len(lines):
+        try:
+            command, directory, count = lines[at], lines[at + 1], int(lines[at + 2])
+        except (IndexError, ValueError):
+            raise ConfigureError(
+                "the base system could not be configured",
+                why="a script wrote to the record of what was chowned, which is hotdesk's own",
+                hint="do not use that package or image; report it to those who published it",
+            ) from None
+        begin, at = at + 3, at + 3 + max(count, 1)  # printf writes one empty line for no arguments at all
+        changes.append(OwnerChange(command, directory, tuple(lines[begin:at])))
     return changes

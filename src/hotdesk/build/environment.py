@@ -315,8 +315,12 @@ def _link_bytecode(tree: Path, item: Path, owners: dict[str, str]) -> None:
 
 def winning(item: Path, owners: dict[str, str]) -> Iterator[Written]:
     """The files of a bytecode item whose modules are the ones that the environment has."""
-    wheel = bytecode_source(item)
-    for written in read_contents(item).entries:
+    return won(read_contents(item).entries, bytecode_source(item), owners)
+
+
+def won(bytecode: Iterable[Written], wheel: str, owners: Mapping[str, str]) -> Iterator[Written]:
+    """The same of what is in the bytecode item of the wheel item `wheel`."""
+    for written in bytecode:
         if written.content != "directory" and owners.get(module_of(written.path), wheel) == wheel:
             yield written
 

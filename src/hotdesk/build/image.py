@@ -1,6 +1,6 @@
 """A locked desk as an image: which layers it has, what is in each, and what its configuration says.
 
-    base system        one layer
+    base system        one layer; on an image, that image's layers as they are, and one with what changed
     the environment    a layer with what makes /opt/desk a virtual environment
     wheels             a layer for each group of the lock's plan, with the bytecode of its wheels
 
@@ -17,15 +17,10 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from hotdesk.build.assembly import Assembly
-from hotdesk.build.bytecode import Interpreter, compile_wheels
-from hotdesk.build.environment import shared_paths, winning
-from hotdesk.build.processes import Unpackers
+from hotdesk.build.base import base_layers, bring_base
 from hotdesk.build.recipe import Recipe, WheelPart
 from hotdesk.engines.request import HOME, PREFIX, USER, USER_ID, WORK
-from hotdesk.engines.sandbox import require_sandbox
 from hotdesk.errors import ImageError, StoreError
-from hotdesk.fetch import Fetcher
 from hotdesk.keys import Keys, interpreter_hashes, wheel_sha256
 from hotdesk.layers.contents import CONTENTS, TREE, read_contents
 from hotdesk.lock_images import LockedImage, LockedLayer
@@ -37,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from hotdesk.fetch import Fetcher
     from hotdesk.layers.entries import Written
     from hotdesk.lock import DebianPackage, LockedVariant, PythonPackage
     from hotdesk.oci.layer import Member
@@ -73,7 +69,11 @@ def build_image(
         (item / _IMAGE).write_text(json.dumps(layers), encoding="utf-8")
 
     with store.in_use():
+        bring_base(store, locked, offline=offline, progress=progress)
         if not _has_parts(store, keys):
+            from hotdesk.engines.sandbox import require_sandbox
+            from hotdesk.fetch import Fetcher  # this and the like below: 60 ms for what is there already
+
             require_sandbox()  # rather now than after the downloads
             with Fetcher(store, offline=offline, snapshot=locked.snapshot, progress=progress) as fetcher:
                 _make_parts(store, locked, fetcher, progress)
@@ -93,8 +93,9 @@ def _has_parts(store: Store, keys: Keys) -> bool:
 def locked_image(store: Store, locked: LockedVariant) -> LockedImage:
     """What a lock should know of the image of `locked`, which was built."""
     rows = _read(store.item("image", Keys.of(locked).image))
-    layers = tuple(LockedLayer(f"sha256:{measured.diff_id}", measured.files) for _, measured in rows)
-    return LockedImage(_image(store, locked, rows).id, layers)
+    base = [LockedLayer(layer.diff_id, "") for layer in base_layers(store, locked.base_image)]
+    layers = [LockedLayer(f"sha256:{measured.diff_id}", measured.files) for _, measured in rows]
+    return LockedImage(_image(store, locked, rows).id, (*base, *layers))
 
 
 def verify_image(store: Store, item: Path) -> list[str]:
@@ -114,9 +115,11 @@ def _differs(
 ) -> ImageError:
     """Where the image is not the one that the lock knows: the first layer, and the first file in it."""
     where = "its configuration is another one"
-    if len(locked.layers) != len(rows):
-        where = f"it has {len(rows)} layers, not {len(locked.layers)}"
-    for number, ((recipe, measured), known) in enumerate(zip(rows, locked.layers, strict=False)):
+    below = len(image.layers) - len(rows)  # those of the image that it is built on, which the lock pins
+    if len(locked.layers) != len(image.layers):
+        where = f"it has {len(image.layers)} layers, not {len(locked.layers)}"
+    pairs = zip(rows, locked.layers[below:], strict=False)
+    for number, ((recipe, measured), known) in enumerate(pairs, below):
         if known.diff_id != f"sha256:{measured.diff_id}":
             layer = f"layer {number + 1} ({image.layers[number].history[:60]}…)"
             members = [member.entry.path for member in made(recipe.members(store.root))]
@@ -139,6 +142,9 @@ def _first_difference(known: str, found: str, paths: Sequence[str]) -> str:
 
 def _make_parts(store: Store, locked: LockedVariant, fetcher: Fetcher, progress: Progress) -> None:
     """Everything that layers are written from: the base system, the wheels themselves and their bytecode."""
+    from hotdesk.build.assembly import Assembly
+    from hotdesk.build.bytecode import Interpreter, compile_wheels
+
     keys = Keys.of(locked)
     Assembly(store, locked, fetcher, progress=progress).make_parts()
     wheels = [package.artifact for package in locked.pypi if not package.build]
@@ -184,6 +190,8 @@ def _left_out(store: Store, locked: LockedVariant, keys: Keys) -> dict[str, tupl
     A later layer covers an earlier one by itself. What remains is wheels that share a layer, what a wheel
     ships in the place of our bytecode, and the bytecode of a module which another wheel has.
     """
+    from hotdesk.build.environment import shared_paths, won
+
     wheels = [store.item("wheel", key) for key in keys.wheels]
     contents = {wheel: read_contents(wheel).entries for wheel in wheels}
     owners = {path: wheel.name for path, wheel in shared_paths(contents, locked.python).items()}
@@ -193,13 +201,16 @@ def _left_out(store: Store, locked: LockedVariant, keys: Keys) -> dict[str, tupl
         for package, wheel in zip(locked.pypi, wheels, strict=True)
         for path in files[wheel] & owners.keys()
     }
-    bytecode = [store.item("bytecode", key) for key in keys.bytecode]
-    kept = [{written.path for written in winning(item, owners)} for item in bytecode]
+    bytecode = [read_contents(store.item("bytecode", key)).entries for key in keys.bytecode]
+    kept = [
+        {written.path for written in won(entries, key, owners)}
+        for entries, key in zip(bytecode, keys.wheels, strict=True)
+    ]
     ours = set[str]().union(*kept)
     left_out = {}
-    for package, wheel, item, compiled in zip(locked.pypi, wheels, bytecode, kept, strict=True):
-        gone = {path for path in files[wheel] if last.get((package.layer, path), wheel) != wheel}
-        left_out[wheel.name] = gone | (files[wheel] & ours), _paths(read_contents(item).entries) - compiled
+    for package, wheel, entries, compiled in zip(locked.pypi, wheels, bytecode, kept, strict=True):
+        gone = {path for path in files[wheel] & owners.keys() if last[package.layer, path] != wheel}
+        left_out[wheel.name] = gone | (files[wheel] & ours), _paths(entries) - compiled
     return left_out
 
 
@@ -241,6 +252,8 @@ def _measure(
                 asdict(measure(recipe.members(store.root))) for recipe in recipes
             )
         else:
+            from hotdesk.build.processes import Unpackers
+
             workers = stack.enter_context(Unpackers(store, locked.python))
             futures = [
                 workers.measure(recipe.to_json(), weight)
@@ -284,7 +297,8 @@ def _image(store: Store, locked: LockedVariant, rows: Sequence[tuple[Recipe, Mea
         _layer(store, recipe, measured, history)
         for (recipe, measured), history in zip(rows, histories, strict=True)
     ]
-    return image_of(locked.platform, settings_of(locked), layers)
+    below = base_layers(store, locked.base_image)
+    return image_of(locked.platform, settings_of(locked), [*below, *layers])
 
 
 def _listed(packages: Sequence[PythonPackage] | Sequence[DebianPackage]) -> str:
@@ -335,12 +349,20 @@ def settings_of(locked: LockedVariant) -> dict[str, Any]:
             "StartPeriod": 60 * _SECOND,
         },
         "Labels": {
-            "org.opencontainers.image.base.name": locked.base,
+            **_base_labels(locked),
             "org.opencontainers.image.title": f"hotdesk desk, Python {locked.python}, {locked.variant}",
         },
         "User": f"{USER_ID}:{USER_ID}",
         "WorkingDir": WORK,
     }
+
+
+def _base_labels(locked: LockedVariant) -> dict[str, str]:
+    """Without the registry: an image from a mirror of it makes the same desk."""
+    label = "org.opencontainers.image.base"
+    if locked.base_image is None:
+        return {f"{label}.name": locked.base}
+    return {f"{label}.name": locked.base.partition(":")[2], f"{label}.digest": locked.base_image.digest}
 
 
 def _environment() -> dict[str, str]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import os
 import posixpath
+import re
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from hotdesk.build.inside import read, resolved
 from hotdesk.errors import StoreError
@@ -20,12 +21,24 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hotdesk.build.configure import OwnerChange
-    from hotdesk.build.unpack import SystemTree
 
 OWNERSHIP = "ownership.json"
+_NUMBER = re.compile(r"[0-9]{1,10}")
+_MOST_USERS = 1 << 32
+_OVERRIDE = re.compile(r"(\S+) (\S+) ([0-7]{1,4}) (.+)")
 
 
-def settle_ownership(tree: SystemTree, changes: Sequence[OwnerChange]) -> dict[str, Ownership]:
+class Declared(Protocol):
+    """A tree, and whose each path is by what its packages or its image declare."""
+
+    @property
+    def root(self) -> str: ...
+
+    @property
+    def ownership(self) -> Mapping[str, Ownership]: ...
+
+
+def settle_ownership(tree: Declared, changes: Sequence[OwnerChange]) -> dict[str, Ownership]:
     """The owner and mode of all that is in the tree now; modes on disk become plain ones on the way.
 
     A mode that a script changed wins over its package's, and so do the owners that `changes` name.
@@ -86,7 +99,9 @@ def _apply(change: OwnerChange, root: Path, owners: dict[str, Ownership]) -> Non
 def _apply_overrides(root: Path, owners: dict[str, Ownership]) -> None:
     """dpkg-statoverride changes owners by itself, and keeps a list of them."""
     for line in _lines(root, "var/lib/dpkg/statoverride"):
-        user, group, mode, path = line.split(" ", 3)
+        if not (override := _OVERRIDE.fullmatch(line)):
+            continue  # as an image may have it that no dpkg wrote
+        user, group, mode, path = override.groups()
         uid, gid = _number(user, _lines(root, "etc/passwd")), _number(group, _lines(root, "etc/group"))
         known = resolved(root, path)
         if known in owners:
@@ -109,11 +124,13 @@ def _lines(root: Path, path: str) -> list[str]:
 
 def _number(name: str, table: Sequence[str], column: int = 2) -> int | None:
     """The number of a user or group, or None where it has none: Debian's script failed there as well."""
+    found = name
     for line in table:
         fields = line.split(":")
-        if fields[0] == name:
-            return int(fields[column])
-    return int(name) if name.isdigit() else None
+        if fields[0] == name and len(fields) > column:
+            found = fields[column]
+            break
+    return int(found) if _NUMBER.fullmatch(found) and int(found) < _MOST_USERS else None
 
 
 def write_ownership(owners: Mapping[str, Ownership], item: Path) -> None:

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from hotdesk import COLLECTS_AFTER, errors
 from hotdesk.lock import debian_from_json, debian_to_json
+from hotdesk.lock_base import base_from_json, base_to_json
 from hotdesk.progress import SILENT
 from hotdesk.store import Store
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from hotdesk.lock import DebianPackage
+    from hotdesk.lock_base import LockedBase
     from hotdesk.progress import Progress, Task, Unit
 
 _NICENESS_OF_WHEELS = 19
@@ -203,11 +205,22 @@ class _Job:
 
 
 class SystemBuilder:
-    """A process that makes the base system of `packages`. A context manager: leaving it ends the process."""
+    """A process that makes the base system of `packages`, on an image where there is a `base`.
 
-    def __init__(self, store: Store, packages: Sequence[DebianPackage], progress: Progress) -> None:
+    A context manager: leaving it ends the process.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        packages: Sequence[DebianPackage],
+        progress: Progress,
+        *,
+        base: LockedBase | None = None,
+    ) -> None:
         self._worker = Worker("system", store)
-        self._worker.tell([debian_to_json(package) for package in packages])
+        rows = [debian_to_json(package) for package in packages]
+        self._worker.tell([rows, base_to_json(base) if base else None])
         self._thread = ThreadPoolExecutor(1, "system")
         self._listening = self._thread.submit(self._worker.listen, "the base system", progress)
 
@@ -295,7 +308,9 @@ def _measure(store: Store, recipe: dict[str, Any]) -> dict[str, Any]:
 def _make_system(store: Store) -> None:
     from hotdesk.build.system import make_system
 
-    packages = [debian_from_json(row) for row in json.loads(sys.stdin.readline())]
+    rows, image = json.loads(sys.stdin.readline())
+    packages = [debian_from_json(row) for row in rows]
+    base = base_from_json(image) if image else None
     by_hash = {package.artifact.sha256: package for package in packages}
 
     def debs() -> Iterator[tuple[DebianPackage, Path]]:
@@ -305,7 +320,7 @@ def _make_system(store: Store) -> None:
             yield by_hash[json.loads(line)], store.download(json.loads(line))
 
     def make() -> None:
-        make_system(store, packages, debs(), _Reports())
+        make_system(store, packages, debs(), _Reports(), base=base)
 
     _answer(make)
 

@@ -12,13 +12,12 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from hotdesk.build.environment import own_entries
+from hotdesk.build.changes import read_changes, with_parents
 from hotdesk.build.ownership import read_ownership
 from hotdesk.engines.request import PREFIX
 from hotdesk.errors import StoreError
 from hotdesk.layers.contents import TREE, read_contents
 from hotdesk.layers.entries import Directory, File, Link
-from hotdesk.layers.wheels import wheel_entries
 from hotdesk.oci.layer import Member, in_order, roots
 
 if TYPE_CHECKING:
@@ -51,7 +50,8 @@ class WheelPart:
 class Recipe:
     """A layer: the base system that is the item `system`, or these wheels, or else the empty environment.
 
-    `writer` is the number of the way in which layers are written; another way needs another number.
+    Of a base system on an image, it is what that has not. `writer` is the number of the way in which layers
+    are written; another way needs another number.
     """
 
     python: str
@@ -70,7 +70,9 @@ class Recipe:
     def members(self, store: Path) -> list[Member]:
         """All that is in the layer, in order; `store` is the root of the store that has its parts."""
         if self.system:
-            return in_order(_system(store / self.system))
+            return _system_members(store / self.system)
+        from hotdesk.build.environment import own_entries  # 20 ms, and most commands write no layer
+
         entries: list[Entry] = []
         for part in self.wheels:
             entries += _wheel(store, part, self.python)
@@ -93,6 +95,8 @@ def _below_prefix(entry: Entry) -> Entry:
 
 
 def _wheel(store: Path, part: WheelPart, python: str) -> Iterator[Entry]:
+    from hotdesk.layers.wheels import wheel_entries
+
     # Its tree is in the store: every file was compared with RECORD when that was made of these very bytes.
     without = frozenset(part.without)
     for entry in wheel_entries(store / part.file, python, part.name, checked=True):
@@ -102,6 +106,15 @@ def _wheel(store: Path, part: WheelPart, python: str) -> Iterator[Entry]:
     for written in read_contents(item).entries:
         if written.content != "directory" and written.path not in without:
             yield _on_disk(item / TREE, written)
+
+
+def _system_members(item: Path) -> list[Member]:
+    """All of a base system, or what makes it out of the image that it is built on."""
+    changes = read_changes(item)
+    if changes is None:
+        return in_order(_system(item))
+    wanted = with_parents([*changes.changed, *changes.removed]) - {*changes.removed}
+    return in_order((one for one in _system(item) if one.entry.path in wanted), changes.removed)
 
 
 def _system(item: Path) -> Iterator[Member]:

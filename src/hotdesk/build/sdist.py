@@ -54,6 +54,7 @@ class Workshop:
 
     system: Path
     label: str
+    interpreter: str = "/usr/bin/python3"
 
 
 def build_requirements(workshop: Workshop, sdist: Path, name: str, folder: Path) -> list[str]:
@@ -147,7 +148,7 @@ def _step(
     options += ["--bind", os.fspath(scratch), "/build", "--bind", os.fspath(out), "/out"]
     status, log = run_logged(
         [*options, "--chdir", "/build"],
-        ["/usr/bin/python3", "-I", "/run/hooks.py", step],
+        [workshop.interpreter, "-I", "/run/hooks.py", step],
         environment=build_environment(),
     )
     if status:

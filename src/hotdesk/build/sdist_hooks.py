@@ -64,7 +64,7 @@ def build_system(source: Path) -> dict[str, Any]:
 
 def install_requirements() -> None:
     uv = ["/run/uv", "--quiet", "--offline", "--no-config", "--no-cache", "--no-python-downloads"]
-    subprocess.run([*uv, "venv", "--clear", "--python", "/usr/bin/python3", BUILD / "env"], check=True)
+    subprocess.run([*uv, "venv", "--clear", "--python", sys.executable, BUILD / "env"], check=True)
     wheels = sorted(str(path) for path in (GIVEN / "requires").iterdir())
     if wheels:
         install = [*uv, "pip", "install", "--python", str(PYTHON), "--no-index", "--no-deps", *wheels]

@@ -25,15 +25,21 @@ from hotdesk.engines.request import HOME, USER_ID, WORK
 from hotdesk.keys import system_key
 from hotdesk.layers.contents import TREE, scan_tree, write_contents
 from hotdesk.layers.debian import Ownership
+from hotdesk.oci.pulled import pulled_image
 from hotdesk.progress import SILENT
 from hotdesk.store import remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
+    from hotdesk.build.configure import OwnerChange
+    from hotdesk.build.on_image import SystemOnImage
+    from hotdesk.build.ownership import Declared
     from hotdesk.build.unpack import Unpacked
+    from hotdesk.layers.contents import Contents
     from hotdesk.lock import DebianPackage
+    from hotdesk.lock_base import LockedBase
     from hotdesk.progress import Progress
     from hotdesk.store import Store
 
@@ -60,25 +66,35 @@ class SystemBuild:
 
     def configure(self, progress: Progress = SILENT) -> None:
         """Once all are unpacked: let Debian's scripts do their work, and make the result canonical."""
-        bytecode = self.folder / "bytecode"
         with progress.task("configuring the base system", len(self._unpacked)) as task:
             self._system.finish()
             write_database(self.tree, self._unpacked)
-            with ThreadPoolExecutor(1) as pool:
-                compiled = pool.submit(compile_standard_library, self.tree, bytecode)
-                changes = configure(self.tree, self._unpacked, self.folder / "tools", task.advance)
-                compiled.result()
-            owners = settle_ownership(self._system, changes)
-            normalise(self.tree)
-            install_bytecode(bytecode, self.tree)
-            remove_tree(bytecode)
-            settle_times(self.tree)
-            write_ownership({**_present(owners, self.tree), **_DESK}, self.folder)
-            write_contents(scan_tree(self.tree), self.folder)
+            finish_system(
+                self.folder,
+                self._system,
+                lambda: configure(self.tree, self._unpacked, self.folder / "tools", task.advance),
+            )
 
 
-def _present(owners: Mapping[str, Ownership], tree: Path) -> dict[str, Ownership]:
-    return {path: owner for path, owner in owners.items() if os.path.lexists(tree / path)}
+def finish_system(
+    folder: Path, declared: Declared, run_scripts: Callable[[], Sequence[OwnerChange]]
+) -> tuple[Contents, dict[str, Ownership]]:
+    """Let Debian's scripts do their work in the tree, and make the result canonical; what it holds then."""
+    tree, bytecode = folder / TREE, folder / "bytecode"
+    with ThreadPoolExecutor(1) as pool:
+        compiled = pool.submit(compile_standard_library, tree, bytecode)
+        changes = run_scripts()
+        compiled.result()
+    owners = settle_ownership(declared, changes)
+    normalise(tree)
+    install_bytecode(bytecode, tree)
+    remove_tree(bytecode)
+    settle_times(tree)
+    owners = {path: owner for path, owner in owners.items() if os.path.lexists(tree / path)} | _DESK
+    contents = scan_tree(tree)
+    write_ownership(owners, folder)
+    write_contents(contents, folder)
+    return contents, owners
 
 
 def make_system(
@@ -86,14 +102,17 @@ def make_system(
     packages: Sequence[DebianPackage],
     debs: Iterable[tuple[DebianPackage, Path]],
     progress: Progress = SILENT,
+    *,
+    base: LockedBase | None = None,
 ) -> Path:
     """The base system's item in the store, made where it is not there yet.
 
-    `debs` gives each of `packages` with its verified file, in any order, as they arrive.
+    `debs` gives each of `packages` with its verified file, in any order, as they arrive. `base` is the image
+    that they are installed on, which is in the store.
     """
 
     def fill(folder: Path) -> None:
-        build = SystemBuild(folder)
+        build = _begin(store, folder, base, progress)
         size = sum(package.artifact.size for package in packages)
         with (
             progress.task("unpacking the base system", size, "bytes") as task,
@@ -108,4 +127,14 @@ def make_system(
                 unpacked.result()
         build.configure(progress)
 
-    return store.make("system", system_key(packages), fill)
+    return store.make("system", system_key(packages, base), fill)
+
+
+def _begin(
+    store: Store, folder: Path, base: LockedBase | None, progress: Progress
+) -> SystemBuild | SystemOnImage:
+    if base is None:
+        return SystemBuild(folder)
+    from hotdesk.build.on_image import SystemOnImage
+
+    return SystemOnImage(folder, pulled_image(store, base.digest), progress)

@@ -59,8 +59,8 @@ def up_command(
 ) -> None:
     """Open a desk in Jupyter on this folder and print its URL; a desk that is open prints it again.
 
-    An IMAGE is a reference such as registry.example/desk:1, or a file or folder that `hotdesk build -o`
-    wrote; it needs no spec.
+    An IMAGE is a reference such as registry.example/desk:1, or a file or folder that
+    `hotdesk build -o PATH` wrote; it needs no spec.
     """
     open_it = _opener(what, variant, name=name, port=port)
     with show_progress() as progress:

@@ -61,7 +61,7 @@ def image_command(
     """Show an image's layers: their size, the packages in each, and which other image has them too.
 
     Without an IMAGE it is this project's. An IMAGE is a reference such as registry.example/desk:1, or a file
-    or folder that `hotdesk build -o` wrote.
+    or folder that `hotdesk build -o PATH` wrote.
     """
     from hotdesk.oci.inventory import own_inventory, take_inventory
     from hotdesk.opening import Preparation
@@ -102,7 +102,7 @@ def verify_command(what: str | None, *, variant: str | None, offline: bool, as_j
     image was built from, or where --variant names what it should be.
     """
     from hotdesk.build.comparison import compare
-    from hotdesk.oci.validate import problems
+    from hotdesk.oci.validate import check_recipes, problems
     from hotdesk.opening import Preparation
 
     comparison: Comparison | None = None
@@ -114,6 +114,8 @@ def verify_command(what: str | None, *, variant: str | None, offline: bool, as_j
                 found, comparison = compare(subject.image, store, subject.locked, progress)
             else:
                 found = problems(subject.image, progress)
+            if subject.built_here:
+                found += check_recipes(subject.image, progress)
     image = subject.image
     differences = list(comparison.differences) if comparison else []
     if as_json:

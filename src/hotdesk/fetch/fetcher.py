@@ -56,6 +56,10 @@ class Fetcher:
         self._own_client: httpx2.Client | None = None
         self._crew: _Crew | None = None
 
+    @property
+    def offline(self) -> bool:
+        return self._offline
+
     def __enter__(self) -> Self:
         return self
 

@@ -1,4 +1,4 @@
-"""What this machine's apt says about Debian: its mirrors, and whether old indexes are accepted.
+"""What this machine's apt says about Debian and Ubuntu: their mirrors, and whether old indexes are accepted.
 
 Sources: sources.list(5), apt.conf(5).
 """
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 DEBIAN = "debian"
 SECURITY = "debian-security"
+UBUNTU = "ubuntu"
+UBUNTU_PORTS = "ubuntu-ports"
+
+_KEYRINGS = {DEBIAN: "debian-archive-", SECURITY: "debian-archive-"}
+_KEYRINGS |= dict.fromkeys((UBUNTU, UBUNTU_PORTS), "ubuntu-archive-")
 
 _SNAPSHOT = re.compile(r"(?P<base>.*)/archive/(?P<archive>debian|debian-security)/[0-9]{8}T[0-9]{6}Z")
 
@@ -34,15 +39,17 @@ class AptSource:
 
     @property
     def archive(self) -> str | None:
-        """`debian` or `debian-security` where this is one of Debian's own archives.
+        """`debian`, `debian-security`, `ubuntu` or `ubuntu-ports` where this is one of their own archives.
 
         Other publishers also end their address in `/debian`; they bring a key or components of their own.
         """
         if urlsplit(self.uri).scheme not in {"http", "https", "file"} or "main" not in self.components:
             return None
-        if self.signed_by and not _is_debians_keyring(self.signed_by):
+        archive = archive_of(self.uri)
+        keyring = self.signed_by.rpartition("/")[2]
+        if archive and self.signed_by and not keyring.startswith(_KEYRINGS[archive]):
             return None
-        return archive_of(self.uri)
+        return archive
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +60,12 @@ class AptSettings:
 
 
 def archive_of(uri: str) -> str | None:
-    """Which of Debian's archives an address names by its path, a dated one included."""
+    """Which of Debian's or Ubuntu's archives an address names by its path, a dated one included."""
     path = urlsplit(uri).path.rstrip("/")
     if match := _SNAPSHOT.fullmatch(path):
         return match["archive"]
     name = path.rpartition("/")[2]
-    return name if name in {DEBIAN, SECURITY} else None
+    return name if name in _KEYRINGS else None
 
 
 def snapshot_base_of(uri: str) -> str | None:
@@ -144,10 +151,6 @@ def _fields(stanza: str) -> dict[str, str]:
 
 def _is_no(value: str) -> bool:
     return value.strip().lower() in {"no", "false", "0", "off", "without", "disable"}
-
-
-def _is_debians_keyring(signed_by: str) -> bool:
-    return signed_by.rpartition("/")[2].startswith("debian-archive-")
 
 
 def read_settings() -> AptSettings:

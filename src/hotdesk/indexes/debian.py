@@ -18,6 +18,8 @@ from hotdesk.errors import IndexConfigurationError, SettingsError
 from hotdesk.indexes.apt_config import (
     DEBIAN,
     SECURITY,
+    UBUNTU,
+    UBUNTU_PORTS,
     AptSettings,
     AptSource,
     archive_of,
@@ -35,14 +37,21 @@ if TYPE_CHECKING:
     from hotdesk.lock import Artifact
 
 SNAPSHOT_FORMAT = "%Y%m%dT%H%M%SZ"
+_VARIABLES = {
+    DEBIAN: "HOTDESK_DEBIAN_MIRROR",
+    SECURITY: "HOTDESK_DEBIAN_SECURITY_MIRROR",
+    UBUNTU: "HOTDESK_UBUNTU_MIRROR",
+    UBUNTU_PORTS: "HOTDESK_UBUNTU_PORTS_MIRROR",
+}
+_KEYS = {DEBIAN: "mirror", SECURITY: "security-mirror"}
 
 
 @dataclass(frozen=True, slots=True)
 class DebianArchives:
     """Addresses without a trailing slash.
 
-    `mirrors` maps an archive (`debian`, `debian-security`) to its mirror; `snapshot` is the base of a
-    snapshot archive, below which lies `archive/ARCHIVE/TIME/`.
+    `mirrors` maps an archive (`debian`, `debian-security`, `ubuntu`, `ubuntu-ports`) to its mirror.
+    `snapshot` is the base of a snapshot archive of Debian's, below which lies `archive/ARCHIVE/TIME/`.
     """
 
     mirrors: Mapping[str, str]
@@ -53,13 +62,15 @@ class DebianArchives:
         """The mirror of `archive`; `IndexConfigurationError` where the machine names none."""
         if archive in self.mirrors:
             return self.mirrors[archive]
-        variable = "HOTDESK_DEBIAN_SECURITY_MIRROR" if archive == SECURITY else "HOTDESK_DEBIAN_MIRROR"
-        key = "security-mirror" if archive == SECURITY else "mirror"
+        setting = (
+            f", or `{_KEYS[archive]}` in the table `[debian]` of {settings_path()}"
+            if archive in _KEYS
+            else ""
+        )
         raise IndexConfigurationError(
             f"no mirror of the archive `{archive}` is known",
             why="this machine's apt names none, and hotdesk has no address built in",
-            hint=f"set {variable} to the address of a mirror (it ends in `/{archive}`), "
-            f"or `{key}` in the table `[debian]` of {settings_path()}",
+            hint=f"set {_VARIABLES[archive]} to the address of a mirror (it ends in `/{archive}`){setting}",
         )
 
     def locations(self, artifact: Artifact, snapshot: str) -> list[str]:
@@ -70,7 +81,7 @@ class DebianArchives:
         """
         file = quote(artifact.file, safe="/+~:")
         urls = [f"{self.mirrors[artifact.project]}/{file}"] if artifact.project in self.mirrors else []
-        if self.snapshot:
+        if self.snapshot and artifact.project in (DEBIAN, SECURITY):
             taken = datetime.strptime(snapshot, SNAPSHOT_FORMAT)
             for time in (taken, taken + timedelta(days=1)):
                 stamp = time.strftime(SNAPSHOT_FORMAT)
@@ -110,6 +121,9 @@ def find_archives(
     apt_security = apt[SECURITY].uri if SECURITY in apt and not own_main else None
     if security := own_security or apt_security or _sibling(mirrors.get(DEBIAN)):
         mirrors[SECURITY] = _checked(security, "HOTDESK_DEBIAN_SECURITY_MIRROR")
+    for archive in (UBUNTU, UBUNTU_PORTS):
+        if named := environment.get(_VARIABLES[archive]) or (apt[archive].uri if archive in apt else None):
+            mirrors[archive] = _checked(named, _VARIABLES[archive])
     dated = [base for uri in mirrors.values() if (base := snapshot_base_of(uri))]
     snapshot = environment.get("HOTDESK_DEBIAN_SNAPSHOT") or user.get("snapshot")
     return DebianArchives(

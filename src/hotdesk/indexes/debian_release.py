@@ -1,4 +1,4 @@
-"""Debian's indexes: `InRelease`, signed, and the `Packages` that it vouches for.
+"""The indexes of Debian and Ubuntu: `InRelease`, signed, and the `Packages` that it vouches for.
 
 Nothing of an index is read before it is verified: `InRelease` by its OpenPGP signature, `Packages.xz` by
 the size and SHA-256 that the signed text states. Format: Debian's wiki, DebianRepository/Format.
@@ -17,7 +17,7 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from hotdesk.errors import GoneError, HashMismatchError, ResolveError, SignatureError, StoreError
-from hotdesk.indexes.apt_config import DEBIAN, SECURITY
+from hotdesk.indexes.apt_config import DEBIAN, SECURITY, UBUNTU, UBUNTU_PORTS
 from hotdesk.indexes.debian import SNAPSHOT_FORMAT, DebianArchives
 from hotdesk.indexes.http import get, make_client
 from hotdesk.progress import SILENT, Progress
@@ -74,9 +74,27 @@ class Release:
     files: Mapping[str, Listed]
 
 
-def suites_of(release: str) -> tuple[tuple[str, str], ...]:
-    """(archive, suite) for all that makes up a Debian release, in the order of their say."""
-    return (DEBIAN, release), (DEBIAN, f"{release}-updates"), (SECURITY, f"{release}-security")
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """A part of a release, in one archive."""
+
+    archive: str
+    name: str
+    components: tuple[str, ...] = ("main",)
+
+
+def suites_of(release: str, architecture: str) -> tuple[Suite, ...]:
+    """All that makes up a release such as `trixie` or `ubuntu:noble`, in the order of their say."""
+    system, _, codename = release.rpartition(":")
+    if system == "ubuntu":
+        archive = UBUNTU if architecture == "amd64" else UBUNTU_PORTS
+        names = (codename, f"{codename}-updates", f"{codename}-security")
+        return tuple(Suite(archive, name, ("main", "universe")) for name in names)
+    return (
+        Suite(DEBIAN, codename),
+        Suite(DEBIAN, f"{codename}-updates"),
+        Suite(SECURITY, f"{codename}-security"),
+    )
 
 
 def fetch_indexes(
@@ -89,27 +107,34 @@ def fetch_indexes(
     client: httpx2.Client | None = None,
     progress: Progress = SILENT,
 ) -> DebianIndexes:
-    """The indexes of `release` (`trixie`) for `architecture` (`amd64`), verified.
+    """The indexes of `release` (`trixie`, `ubuntu:noble`) for `architecture` (`amd64`), verified.
 
+    `keyring` is Debian's where none is given.
     Only the `InRelease` files are fetched anew when the rest is in the store. Raises `SignatureError`,
     `HashMismatchError`, `FetchError`, and `ResolveError` where the release is not made for the architecture.
     """
-    mirrors = {archive: archives.mirror(archive) for archive, _ in suites_of(release)}
+    suites = suites_of(release, architecture)
+    mirrors = {suite.archive: archives.mirror(suite.archive) for suite in suites}
     keys = keyring if keyring is not None else debian_keyring()
     opened = nullcontext(client) if client else make_client()
     with opened as http:
 
-        def read(archive: str, suite: str) -> tuple[Release, PackagesFile]:
-            base = f"{mirrors[archive]}/dists/{suite}"
+        def read(suite: Suite) -> tuple[Release, list[PackagesFile]]:
+            base = f"{mirrors[suite.archive]}/dists/{suite.name}"
             signed = get(http, f"{base}/InRelease", most=INRELEASE_LIMIT).body
-            found = verified_release(signed, suite, keys, check_age=archives.check_valid_until)
-            path = _packages(http, base, found, architecture=architecture, store=store, progress=progress)
-            return found, PackagesFile(archive, suite, path)
+            found = verified_release(signed, suite.name, keys, check_age=archives.check_valid_until)
+            files = []
+            for component in suite.components:
+                listed = f"{component}/binary-{architecture}/Packages"
+                path = _packages(http, base, found, plain=listed, store=store, progress=progress)
+                files.append(PackagesFile(suite.archive, suite.name, path))
+            return found, files
 
         with ThreadPoolExecutor(max_workers=3) as pool:
-            results = list(pool.map(lambda pair: read(*pair), suites_of(release)))
+            results = list(pool.map(read, suites))
     newest = max(found.date for found, _ in results)
-    return DebianIndexes(newest.strftime(SNAPSHOT_FORMAT), tuple(file for _, file in results))
+    packages = tuple(file for _, files in results for file in files)
+    return DebianIndexes(newest.strftime(SNAPSHOT_FORMAT), packages)
 
 
 def debian_keyring() -> bytes:
@@ -127,10 +152,11 @@ def verified_release(
 ) -> Release:
     """The release in a clear-signed `InRelease`; `SignatureError` unless a key of `keyring` made it so."""
     fields, files = _parse_release(_verified_text(signed, suite, keyring))
-    if fields.get("Codename") != suite:
+    named = _suite_named(fields)
+    if named != suite:
         raise SignatureError(
             f"the mirror gives another suite for `{suite}`",
-            why=f"its signed index is the one of `{fields.get('Codename')}`",
+            why=f"its signed index is the one of `{named}`",
             hint="check the address of the mirror, or use another one",
         )
     valid_until = fields.get("Valid-Until")
@@ -147,6 +173,12 @@ def verified_release(
         by_hash=fields.get("Acquire-By-Hash", "").lower() == "yes",
         files=files,
     )
+
+
+def _suite_named(fields: Mapping[str, str]) -> str:
+    """By Debian's codenames, one for each suite; Ubuntu has one for a whole release."""
+    codename, suite = fields.get("Codename", ""), fields.get("Suite", "")
+    return suite if codename and suite.startswith(f"{codename}-") else codename
 
 
 def _verified_text(signed: bytes, suite: str, keyring: bytes) -> str:
@@ -194,14 +226,13 @@ def _date(value: str, suite: str) -> datetime:
 
 
 def _packages(
-    http: httpx2.Client, base: str, release: Release, *, architecture: str, store: Store, progress: Progress
+    http: httpx2.Client, base: str, release: Release, *, plain: str, store: Store, progress: Progress
 ) -> Path:
-    """The unpacked `Packages` of component main, in the store under its SHA-256."""
-    plain = f"main/binary-{architecture}/Packages"
+    """The file `plain` (`main/binary-amd64/Packages`), unpacked, in the store under its SHA-256."""
     unpacked, packed = release.files.get(plain), release.files.get(f"{plain}.xz")
     if unpacked is None or packed is None:
         raise ResolveError(
-            f"`{release.suite}` has no packages for `{architecture}`",
+            f"`{release.suite}` has no packages for `{plain.split('/')[1].removeprefix('binary-')}`",
             why=f"its index does not list {plain}.xz",
         )
     if max(packed.size, unpacked.size) > PACKAGES_LIMIT:
@@ -211,7 +242,7 @@ def _packages(
         return final
     with store.exclusive(f"packages-{unpacked.sha256}"):
         if not _is_there(final, unpacked):
-            with progress.task(f"Debian's index of {release.suite}", packed.size, "bytes") as task:
+            with progress.task(f"the index of {release.suite}", packed.size, "bytes") as task:
                 compressed = _verified_bytes(http, base, f"{plain}.xz", packed, by_hash=release.by_hash)
                 task.advance(packed.size)
                 _keep(compressed, unpacked, final, store)

@@ -260,19 +260,25 @@ def _decompressor(member: str, name: str) -> _Decompressor:
     if suffix == ".gz":
         return _Gzip()
     if suffix == ".zst":
-        try:
-            zstd = import_module("compression.zstd")  # Python 3.14
-        except ImportError:
-            raise UnsafeArchiveError(
-                f"`{name}` cannot be unpacked",
-                why=f"its part `{member}` is compressed with zstd, which needs Python 3.14 or newer",
-                hint="run hotdesk with a newer Python, or choose a Debian release as base",
-            ) from None
-        decompressor: _Decompressor = zstd.ZstdDecompressor()
-        return decompressor
+        return _zstd(member, name)
     if suffix == "":
         return _Plain()
     raise _unsafe(name, f"its part {member!r} is compressed in an unknown way")
+
+
+def _zstd(member: str, name: str) -> _Decompressor:
+    """As Ubuntu compresses: in Python's library from 3.14 on, in a package of its own for older ones."""
+    for library in ("compression.zstd", "backports.zstd"):
+        try:
+            decompressor: _Decompressor = import_module(library).ZstdDecompressor()
+        except ImportError:
+            continue
+        return decompressor
+    raise UnsafeArchiveError(
+        f"`{name}` cannot be unpacked",
+        why=f"its part `{member}` is compressed with zstd, which needs Python 3.14 or newer",
+        hint="install `backports.zstd` beside hotdesk, run it with a newer Python, or use Debian as base",
+    )
 
 
 def _decompressed(file: IO[bytes], size: int, member: str, name: str) -> Iterator[bytes]:

@@ -2,7 +2,7 @@
 
 What an archive holds as a DEFLATE stream is copied into a member of its own; no compressor has a say. What
 is not compressed yet is, by one pinned version of one encoder that is the same code on every processor
-(libdeflate), in pieces; headers between copied members are stored. Source: RFC 1951, RFC 1952.
+(libdeflate), in pieces; so are the headers between copied members. Source: RFC 1951, RFC 1952.
 """
 
 from __future__ import annotations
@@ -29,8 +29,6 @@ LEVEL = 1
 
 HEADER = b"\x1f\x8b\x08\0\0\0\0\0\0\xff"  # no flags, no name, no time, no operating system
 _TRAILER = struct.Struct("<LL")
-_STORED_BLOCK = struct.Struct("<BHH")
-_MOST_STORED = 0xFFFF
 _INFLATED = 1 << 18
 
 
@@ -39,16 +37,6 @@ def spliced(content: Deflated, size: int) -> Iterator[bytes]:
     yield HEADER
     yield from content.chunks()
     yield trailer(content.crc32, size)
-
-
-def stored(data: bytes) -> bytes:
-    """A member that holds `data` as they are."""
-    blocks = [HEADER]
-    for start in range(0, len(data) or 1, _MOST_STORED):
-        piece = data[start : start + _MOST_STORED]
-        last = start + _MOST_STORED >= len(data)
-        blocks += [_STORED_BLOCK.pack(last, len(piece), len(piece) ^ 0xFFFF), piece]
-    return b"".join([*blocks, _trailer_of(data)])
 
 
 def packed(data: bytes) -> bytes:

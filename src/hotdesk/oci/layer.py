@@ -65,8 +65,8 @@ def _plain_mode(entry: Entry) -> int:
             return 0o755
 
 
-def in_order(members: Iterable[Member]) -> list[Member]:
-    """The members with all their parents, by path in UTF-8.
+def in_order(members: Iterable[Member], removed: Iterable[str] = ()) -> list[Member]:
+    """The members with all their parents, by path in UTF-8; `removed` are paths of lower layers to be gone.
 
     `UnsafeArchiveError` for a path that comes twice as anything but a directory, for one below something that
     is no directory, and for one that an engine would take as a word to remove another layer's file.
@@ -87,6 +87,10 @@ def in_order(members: Iterable[Member]) -> list[Member]:
             parent = parent.rpartition("/")[0]
         if parent and not isinstance(found[parent].entry, Directory):
             raise _refused(path, f"{parent} is no directory")
+    for path in removed:
+        folder, slash, name = path.rpartition("/")
+        marker = f"{folder}{slash}{_WHITEOUT}{name}"
+        found[marker] = Member(File(marker, 0, lambda: iter(())), 0o644)
     return [found[path] for path in sorted(found, key=_encoded)]
 
 
@@ -112,13 +116,13 @@ def blob_chunks(members: Iterable[Member]) -> Iterator[bytes]:
     plain = _Plain()
     for piece in _pieces(members):
         if not isinstance(piece, File):
-            yield from plain.headers(piece)
+            yield from plain.add(piece)
         elif piece.deflated:
             yield from plain.flush()
             yield from gzip.spliced(piece.deflated, piece.size)
         else:
             for chunk in piece.chunks():
-                yield from plain.content(chunk)
+                yield from plain.add(chunk)
     yield from plain.flush()
 
 
@@ -128,7 +132,7 @@ def measure(members: Sequence[Member]) -> Measured:
     for piece in _pieces(members):
         if not isinstance(piece, File):
             archive.add(piece)
-            blob.add_each(plain.headers(piece))
+            blob.add_each(plain.add(piece))
         elif piece.deflated:
             blob.add_each(plain.flush())
             blob.add(gzip.HEADER)
@@ -137,7 +141,7 @@ def measure(members: Sequence[Member]) -> Measured:
             blob.add(gzip.trailer(piece.deflated.crc32, piece.size))
         else:
             for chunk in archive.adding(piece.chunks()):
-                blob.add_each(plain.content(chunk))
+                blob.add_each(plain.add(chunk))
     blob.add_each(plain.flush())
     return Measured(blob.hexdigest(), blob.size, archive.hexdigest(), archive.size, marks(members))
 
@@ -192,34 +196,21 @@ def _header(member: Member) -> bytes:
 
 
 class _Plain:
-    """What is not in any archive yet: collected, and compressed in pieces; headers alone are stored."""
+    """What is not in any archive yet: headers, and what was made; collected, and compressed in pieces."""
 
     def __init__(self) -> None:
         self._waiting = bytearray()
-        self._compress = False
 
-    def headers(self, data: bytes) -> Iterator[bytes]:
+    def add(self, data: bytes) -> Iterator[bytes]:
         self._waiting += data
-        return self._full_pieces()
-
-    def content(self, data: bytes) -> Iterator[bytes]:
-        self._compress = True
-        self._waiting += data
-        return self._full_pieces()
-
-    def _full_pieces(self) -> Iterator[bytes]:
         while len(self._waiting) >= gzip.PIECE:
-            yield self._member(bytes(self._waiting[: gzip.PIECE]))
+            yield gzip.packed(bytes(self._waiting[: gzip.PIECE]))
             del self._waiting[: gzip.PIECE]
-
-    def _member(self, data: bytes) -> bytes:
-        return gzip.packed(data) if self._compress else gzip.stored(data)
 
     def flush(self) -> Iterator[bytes]:
         if self._waiting:
-            yield self._member(bytes(self._waiting))
+            yield gzip.packed(bytes(self._waiting))
         self._waiting.clear()
-        self._compress = False
 
 
 class _Sum:

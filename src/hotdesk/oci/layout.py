@@ -137,12 +137,17 @@ class _Folder:
         self._root = root
 
     def size(self, name: str) -> int:
-        return (self._root / name).stat().st_size
+        return self._file(name).stat().st_size
 
     def chunks(self, name: str) -> Iterator[bytes]:
-        with (self._root / name).open("rb") as file:
+        with self._file(name).open("rb") as file:
             while chunk := file.read(_CHUNK):
                 yield chunk
+
+    def _file(self, name: str) -> Path:
+        if not (self._root / name).is_file():  # a pipe would be waited for
+            raise FileNotFoundError(errno.ENOENT, "there is no such file in the folder", name)
+        return self._root / name
 
 
 def _rows(content: bytes) -> list[Descriptor]:
@@ -230,20 +235,21 @@ def _write_folder(path: Path, documents: Mapping[str, bytes], blobs: Sequence[Bl
     _check_folder(path, documents)
     folder = path / _BLOBS
     folder.mkdir(parents=True, exist_ok=True)
-    for blob in blobs:
-        target = path / _blob_name(blob.descriptor)
-        if not _is_whole(target, blob.descriptor):
-            with _partial(target) as file:
-                for chunk in checked(blob):
-                    file.write(chunk)
-                    task.advance(len(chunk))
-    for name, content in documents.items():
-        with _partial(path / name) as file:
-            file.write(content)
-    named = {_blob_name(blob.descriptor).rpartition("/")[2] for blob in blobs}
-    for other in folder.iterdir():
-        if other.name not in named:
-            other.unlink()
+    with _alone(folder, path):
+        for blob in blobs:
+            target = path / _blob_name(blob.descriptor)
+            if not _is_whole(target, blob.descriptor):
+                with _partial(target) as file:
+                    for chunk in checked(blob):
+                        file.write(chunk)
+                        task.advance(len(chunk))
+        for name, content in documents.items():
+            with _partial(path / name) as file:
+                file.write(content)
+        named = {_blob_name(blob.descriptor).rpartition("/")[2] for blob in blobs}
+        for other in folder.iterdir():
+            if other.name not in named:
+                other.unlink()
 
 
 def _check_folder(path: Path, documents: Mapping[str, bytes]) -> None:
@@ -289,12 +295,7 @@ def _partial(path: Path) -> Iterator[IO[bytes]]:
     """A file that gets its name when it is whole; what a killed process left of it is written over."""
     partial = path.with_name(f".{path.name}{_PARTIAL}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-    with open(descriptor, "wb", buffering=_CHUNK) as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise _occupied(path, "another process is writing it") from None
+    with _alone(partial, path) as descriptor, open(descriptor, "wb", _CHUNK, closefd=False) as file:
         try:
             file.truncate()
             yield file
@@ -303,6 +304,30 @@ def _partial(path: Path) -> Iterator[IO[bytes]]:
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
+
+
+@contextmanager
+def _alone(lock: Path, path: Path) -> Iterator[int]:
+    """A descriptor of `lock`, a file or folder that no other process holds; errors speak of `path`."""
+    while True:
+        flags = os.O_RDONLY if lock.is_dir() else os.O_WRONLY | os.O_CREAT
+        descriptor = os.open(lock, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_still(lock, descriptor):  # else who held it has just renamed it
+                yield descriptor
+                return
+        except BlockingIOError:
+            raise _occupied(path, "another process is writing it") from None
+        finally:
+            os.close(descriptor)
+
+
+def _is_still(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _not_written(path: Path, error: OSError, size: int) -> ImageError:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
+_MOST_PATHS = 1_000_000
 _OTHER_MARKERS = ".wh..wh."
 
 
@@ -52,6 +53,7 @@ class Stack:
     def __init__(self) -> None:
         self.root = Node(Header("", "directory", 0o755), -1)
         self._layer = -1
+        self._made = 0
 
     def begin(self) -> None:
         self._layer += 1
@@ -100,6 +102,7 @@ class Stack:
             here = f"{here}/{part}" if here else part
             below = node.entries.get(part)
             if below is None:
+                self._count(here)
                 below = node.entries[part] = Node(Header(here, "directory", 0o755), self._layer, implied=True)
                 parents.append(here)
             if below.header.kind != "directory":
@@ -119,8 +122,14 @@ class Stack:
         node = self._other_name(header) if header.kind == "hardlink" else Node(header, self._layer)
         if old:
             removed.append(header.path)
+        self._count(header.path)
         parent.entries[name] = node
         return node
+
+    def _count(self, path: str) -> None:
+        self._made += 1
+        if self._made > _MOST_PATHS:
+            refuse("its image has too many paths", f"{path!r} is one more than {_MOST_PATHS}")
 
     def _other_name(self, header: Header) -> Node:
         target = self.find(header.target)

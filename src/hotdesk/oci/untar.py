@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 
 Kind = Literal["file", "directory", "link", "hardlink"]
 
-MOST_MEMBERS = 2_000_000
+MOST_MEMBERS = 1_000_000
 _LONGEST_PATH, _LONGEST_NAME, _DEEPEST = 4096, 255, 128
 _LARGEST_HEADER = 1 << 20
+_MOST_HEADERS = 8
+"""In a row, for one member."""
+_UNDERSTOOD = {"path", "linkpath", "size", "uid", "gid", "mtime"}
 _LARGEST_ID = 1 << 32
 _LATEST = 1 << 40  # seconds since 1970
 _KINDS: dict[bytes, Kind] = {
@@ -159,7 +162,7 @@ def next_header(stream: Stream) -> Header | None:
     """The next member's header with what the headers before it add, None at the archive's end."""
     records: dict[str, bytes] = {}
     announced = False
-    while True:
+    for _ in range(_MOST_HEADERS):
         block = stream.block()
         if not block:
             refuse("its archive is cut short", "it has no end")
@@ -177,6 +180,7 @@ def next_header(stream: Stream) -> Header | None:
             refuse("a header is too large", f"{size} bytes")
         _extend(records, flag, stream.whole(size))
         announced = announced or flag != b"g"
+    refuse("a member has too many headers", f"more than {_MOST_HEADERS}")
 
 
 def _extend(records: dict[str, bytes], flag: bytes, content: bytes) -> None:
@@ -188,7 +192,7 @@ def _extend(records: dict[str, bytes], flag: bytes, content: bytes) -> None:
         refuse("a global header changes all members", ", ".join(sorted(found)))
     if twice := records.keys() & found.keys():
         refuse("two headers say different things of one member", ", ".join(sorted(twice)))
-    records |= found
+    records |= {name: value for name, value in found.items() if name in _UNDERSTOOD}
 
 
 def _pax_records(content: bytes) -> Iterator[tuple[str, bytes]]:

@@ -121,15 +121,17 @@ def _config_problems(image: Image) -> Iterator[str]:
         yield f"the configuration is for {config.platform or 'nothing'}, and the image for {image.platform}"
 
 
-def check_recipes(image: Image) -> list[str]:
+def check_recipes(image: Image, progress: Progress = SILENT) -> list[str]:
     """Each layer whose archive, as its recipe gives it, is not the one inside of its blob."""
     found = []
-    for number, layer in enumerate(image.layers, 1):
-        archive = Sum()
-        for chunk in layer.tar_chunks():
-            archive.add(chunk)
-        if archive.digest != layer.diff_id or archive.size != layer.tar_size:
-            found.append(f"layer {number}: its archive is {archive.digest} of {archive.size} bytes")
+    with progress.task("making layers anew", sum(layer.tar_size for layer in image.layers), "bytes") as task:
+        for number, layer in enumerate(image.layers, 1):
+            archive = Sum()
+            for chunk in layer.tar_chunks():
+                archive.add(chunk)
+            if archive.digest != layer.diff_id or archive.size != layer.tar_size:
+                found.append(f"layer {number}: its archive is {archive.digest} of {archive.size} bytes")
+            task.advance(layer.tar_size)
     return found
 
 

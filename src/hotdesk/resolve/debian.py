@@ -36,22 +36,43 @@ def resolve(
 ) -> list[Candidate]:
     """All packages of a desk, sorted by name; essential packages need not be asked for.
 
+    What is installed already stays, with the version that it has if everything else allows it.
     A request is `name` or `name=version`; their order makes no difference. `prefer` maps names to
     versions that are kept while they are offered and everything else allows it. Raises `ResolveError`,
     with all unknown names at once.
     """
     wanted = _wanted(universe, requests)
-    kept = {name: version for name, version in (prefer or {}).items() if name not in wanted.versions}
+    installed = universe.installed()
+    kept = {
+        name: version
+        for name, version in {**installed, **(prefer or {})}.items()
+        if name not in wanted.versions
+    }
+    always = sorted(installed) or universe.essential()
     while True:
         solver = _Solver(universe, {**kept, **wanted.versions})
-        problems = solver.solve([*universe.essential(), *sorted(wanted.names)])
+        problems = solver.solve([*always, *sorted(wanted.names)])
         if not problems:
             return solver.result()
-        culprits = {name for problem in problems for name in problem.names if name in kept}
         if not kept:
             raise _unsolvable(problems)
-        # An older version that is in the way is let go; where none is to blame directly, all are.
-        kept = {name: version for name, version in kept.items() if culprits and name not in culprits}
+        # An older version that is in the way is let go; where none is to blame, all are.
+        blamed = {name for problem in problems for name in problem.names}
+        culprits = blamed & kept.keys() or _outdated(universe, blamed, kept) or kept.keys()
+        kept = {name: version for name, version in kept.items() if name not in culprits}
+
+
+def _outdated(universe: Universe, names: Iterable[str], kept: Mapping[str, str]) -> set[str]:
+    """Which of `kept` are not the newest, among all that packages of these `names` depend on."""
+    waiting, met = [*names], set[str]()
+    while waiting:
+        name = waiting.pop()
+        if name in met:
+            continue
+        met.add(name)
+        for candidate in universe.versions(name)[:1]:
+            waiting += [relation.name for group in candidate.depends for relation in group]
+    return {name for name in met & kept.keys() if universe.versions(name)[0].version != kept[name]}
 
 
 def locked_packages(variants: Mapping[str, Iterable[Candidate]]) -> tuple[DebianPackage, ...]:

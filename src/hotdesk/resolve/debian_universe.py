@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from hotdesk.indexes.debian_release import PackagesFile
 
+_INSTALLED = ""
 _PRIORITIES = {"required": 1, "important": 2, "standard": 3, "optional": 4, "extra": 5}
 _VALUE = rb"([^\n]*(?:\n[ \t][^\n]*)*)"
 _FIRST = re.compile(rb"Package:" + _VALUE)
@@ -74,6 +75,11 @@ class Candidate:
             return True
         return any(one.name == relation.name and relation.accepts(one.version) for one in self.provides)
 
+    @property
+    def installed(self) -> bool:
+        """Whether it is on the image that the desk is built on."""
+        return not self.file
+
     def _is_of(self, architecture: str) -> bool:
         match architecture:
             case "" | "native":
@@ -95,11 +101,14 @@ class Candidate:
 
 
 class Universe:
-    """The packages in `files`; a version that two of them offer is taken from the first."""
+    """The packages in `files`; a version that two of them offer is taken from the first.
 
-    def __init__(self, files: Sequence[PackagesFile]) -> None:
-        self._archives = [file.archive for file in files]
-        self._maps = [_map(file) for file in files]
+    `installed` are dpkg's own stanzas of what is there already.
+    """
+
+    def __init__(self, files: Sequence[PackagesFile], installed: bytes = b"") -> None:
+        self._archives = [_INSTALLED, *(file.archive for file in files)]
+        self._maps = [installed, *(_map(file) for file in files)]
         self._places: dict[str, list[tuple[int, int]]] = {}
         self._providers: dict[str, list[str]] = {}
         self._essential: set[str] = set()
@@ -129,6 +138,13 @@ class Universe:
     @property
     def names(self) -> list[str]:
         return sorted(self._places)
+
+    def installed(self) -> dict[str, str]:
+        """The version of each package that is there already."""
+        places = (
+            (name, start) for name, found in self._places.items() for number, start in found if not number
+        )
+        return {name: self._read(0, start).version for name, start in places}
 
     def essential(self) -> list[str]:
         """The packages that every Debian system has."""
@@ -198,6 +214,8 @@ def _map(file: PackagesFile) -> mmap.mmap | bytes:
 
 def _candidate(stanza: str, archive: str) -> Candidate:
     fields = _fields(stanza)
+    if archive == _INSTALLED:
+        fields |= {"Filename": "", "Size": "0", "SHA256": ""}
     try:
         return Candidate(
             name=fields["Package"],

@@ -13,27 +13,25 @@ from typing import TYPE_CHECKING
 
 from hotdesk.errors import ResolveError, UsageError
 from hotdesk.fetch import remember
-from hotdesk.keys import system_key
 from hotdesk.layers.plan import plan_layers
 from hotdesk.lock import Inputs, Lock, PlatformLock
 from hotdesk.lock_images import keep_images
 from hotdesk.progress import SILENT
 from hotdesk.project import host_platform
 from hotdesk.resolve.debian_side import DebianAnswer, DebianRequest, resolve_debian
-from hotdesk.resolve.pypi import UNPLANNED, PythonRequest, PythonResolution, PythonResolver
-from hotdesk.resolve.sdists import SdistBuilder
-from hotdesk.resolve.uv import Uv
-from hotdesk.resolve.wheels import Target
+from hotdesk.resolve.pypi import PythonRequest, PythonResolution
+from hotdesk.resolve.python_side import PythonTools
 from hotdesk.spec import PLATFORMS, Spec
 from hotdesk.spec.requirements import normalized_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from concurrent.futures import Future
     from pathlib import Path
 
-    from hotdesk.lock import Artifact, DebianPackage, PythonPackage
+    from hotdesk.lock import Artifact, DebianPackage
+    from hotdesk.lock_base import LockedBase
     from hotdesk.progress import Progress
+    from hotdesk.resolve.uv import Uv
     from hotdesk.store import Store
 
 Upgrade = bool | tuple[str, ...]
@@ -75,14 +73,14 @@ def make_lock(
 ) -> Locking:
     """The lock of `spec`. What `previous` locks stays, but for the packages in `upgrade` (True: all)."""
     machinery = Machinery(store, progress, base_system, uv)
-    locking = _Recipe(spec, previous, upgrade, replan, machinery).make()
+    locking = Recipe(spec, previous, upgrade, replan, machinery).make()
     for artifact, url in locking.places:
         remember(store, artifact, url)
     return locking
 
 
 @dataclass(slots=True)
-class _Recipe:
+class Recipe:
     spec: Spec
     previous: Lock | None
     upgrade: Upgrade
@@ -114,7 +112,7 @@ class _Recipe:
             ThreadPoolExecutor(max_workers=len(self.platforms) + 1) as pool,
         ):
             debian = pool.submit(self._debian)
-            tools = _PythonTools(self, debian)
+            tools = PythonTools(self, debian)
             python = self._python(tools, task.advance)
             system = debian.result()
         failed = {
@@ -161,6 +159,7 @@ class _Recipe:
             ),
             pypi=plan_layers(packages, before.pypi if before else (), replan=self.replan),
             unavailable=failed,
+            base=system.bases.get(platform),
         )
 
     def _insist(
@@ -188,6 +187,9 @@ class _Recipe:
                 name: (*self.inputs.debian, *debian) for name, (_, debian) in self.inputs.variants.items()
             },
             upgrade=self._upgraded(),
+            python=self.inputs.python,
+            source=self.spec.base_reference,
+            images=self._kept_images(),
         )
         kept = self._kept_debian(request)
         if kept is not None:
@@ -200,6 +202,13 @@ class _Recipe:
             self.machinery.store,
             self.machinery.progress,
         )
+
+    def _kept_images(self) -> dict[str, LockedBase]:
+        """The images that the desk was built on; a whole upgrade takes those that the tag leads to now."""
+        if self.previous is None or self.upgrade is True:
+            return {}
+        locked = self.previous.platforms
+        return {name: base for name in locked if (base := locked[name].base)}
 
     def _kept_debian(self, request: DebianRequest) -> DebianAnswer | None:
         """What was locked, where nothing about it is to change."""
@@ -216,7 +225,9 @@ class _Recipe:
         if edited and any(one.unavailable for one in locked.values() if one and not one.debian):
             return None  # what was in the way of that platform may be gone, and then it needs its packages
         return DebianAnswer(
-            self.previous.snapshot, {name: one.debian for name, one in locked.items() if one}, {}
+            self.previous.snapshot,
+            {name: one.debian for name, one in locked.items() if one},
+            bases=self._kept_images(),
         )
 
     # Python
@@ -231,7 +242,7 @@ class _Recipe:
             else frozenset()
         )
 
-    def _python(self, tools: _PythonTools, advance: Callable[[int], None]) -> dict[str, PythonResolution]:
+    def _python(self, tools: PythonTools, advance: Callable[[int], None]) -> dict[str, PythonResolution]:
         requests = {platform: self._request(platform) for platform in self.platforms}
         # Wheels built for this machine's own platform may serve the others, which wait for them.
         own_first = sorted(self.platforms, key=lambda platform: platform != host_platform())
@@ -243,7 +254,8 @@ class _Recipe:
                 package.name: package.version for one in [*answers.values()] for package in one.packages
             }
             try:
-                found = kept or tools.resolver(platform).resolve(replace(request, elsewhere=elsewhere))
+                request = replace(request, elsewhere=elsewhere)
+                found = kept or tools.resolve(platform, request)
             finally:
                 tools.finished(platform)
             advance(1)
@@ -275,82 +287,6 @@ class _Recipe:
         if gone:
             return replace(request, only_removed=not any(new.values())), None
         return replace(request, added=new), None
-
-
-class _PythonTools:
-    """Makes one resolver for each platform; uv and the workshop for sdists are shared."""
-
-    def __init__(self, recipe: _Recipe, debian: Future[DebianAnswer]) -> None:
-        self._machinery = machinery = recipe.machinery
-        self._base = recipe.inputs.base
-        self._uv = machinery.uv or Uv(machinery.store)
-        self._sdists: SdistBuilder | None = None
-        platform = host_platform()
-        if platform in recipe.platforms:
-            build_base = machinery.base_system or _make_base_system(machinery)
-            kept = [
-                package
-                for locked in (recipe.previous.platforms.values() if recipe.previous else ())
-                for package in locked.pypi
-                if package.build
-            ]
-
-            def base_system(variant: str) -> tuple[Path, str]:
-                answer = debian.result()
-                packages = _held(answer.packages.get(platform, ()), variant)
-                return build_base(packages, answer.snapshot), system_key(packages)
-
-            self._sdists = SdistBuilder(
-                Target(platform, self._base),
-                self._uv,
-                machinery.store,
-                base_system,
-                kept=kept,
-                insisted=bool(recipe.inputs.platforms),
-                progress=machinery.progress,
-            )
-
-    def resolver(self, platform: str) -> PythonResolver:
-        return PythonResolver(Target(platform, self._base), self._uv.compile, self._sdists)
-
-    def finished(self, platform: str) -> None:
-        """`platform` has its packages, or cannot have them."""
-        if self._sdists and platform == host_platform():
-            self._sdists.finished()
-
-    def verify_builds(self, lock: Lock, previous: Lock | None) -> None:
-        """Build what is locked as an sdist on the base system of each variant that holds it."""
-        if self._sdists:
-            for package, variant, _ in sorted(
-                _builds(lock) - (_builds(previous) if previous else set()), key=str
-            ):
-                self._sdists.verify(package, variant)
-
-
-def _builds(lock: Lock) -> set[tuple[PythonPackage, str, str]]:
-    """Each package to build on this machine's platform, with each variant that does, and its base system."""
-    locked = lock.platforms.get(host_platform())
-    return {
-        (replace(package, layer=UNPLANNED, variants=()), variant, system_key(_held(locked.debian, variant)))
-        for package in (locked.pypi if locked else ())
-        if package.build and locked
-        for variant in package.variants
-    }
-
-
-def _make_base_system(machinery: Machinery) -> Callable[[tuple[DebianPackage, ...], str], Path]:
-    def make(packages: tuple[DebianPackage, ...], snapshot: str) -> Path:
-        from hotdesk.build.assembly import make_base_system
-        from hotdesk.fetch import Fetcher
-
-        with Fetcher(machinery.store, snapshot=snapshot, progress=machinery.progress) as fetcher:
-            return make_base_system(machinery.store, packages, fetcher, machinery.progress)
-
-    return make
-
-
-def _held(packages: tuple[DebianPackage, ...], variant: str) -> tuple[DebianPackage, ...]:
-    return tuple(package for package in packages if variant in package.variants)
 
 
 def _asked(inputs: Inputs) -> dict[str, tuple[str, ...]]:

@@ -161,7 +161,12 @@ class SdistBuilder:
         system, base_key = self._base_system(variant)
         self._fetch([package.artifact, *package.build.requires])
         try:
-            built_wheel(self._store, package, lambda: Workshop(system, self._label), base_key)
+            built_wheel(
+                self._store,
+                package,
+                lambda: Workshop(system, self._label, self._target.interpreter),
+                base_key,
+            )
         except HashMismatchError:
             raise BuildRequiredError(
                 f"`{package.artifact.name}` has no wheel, and on the base system of `{variant}` building it"
@@ -180,7 +185,7 @@ class SdistBuilder:
         remember(self._store, artifact, sdist_offer.url)
         self._fetch([artifact])
         system, base_key = self._base_system(variant)
-        workshop = Workshop(system, self._label)
+        workshop = Workshop(system, self._label, self._target.interpreter)
         sdist = self._store.download(artifact.sha256)
         before = self._kept.get((choice.name, choice.version))
         with self._progress.task(f"building {choice.name} {choice.version}", 1) as task:
@@ -276,7 +281,7 @@ class SdistBuilder:
                     environment={**build_environment(), **environment},
                 )
 
-            return ask(question, target, run, asked, python="/usr/bin/python3")
+            return ask(question, target, run, asked, python=target.interpreter)
 
 
 def plain_requirements(stated: Sequence[str], name: str) -> list[str]:

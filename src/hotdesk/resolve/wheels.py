@@ -21,10 +21,14 @@ _LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What packages are chosen for: a platform such as `linux/amd64`, and a base such as `debian:trixie`."""
+    """What packages are chosen for: a platform such as `linux/amd64`, and a base such as `debian:trixie`.
+
+    `versions` are those of the interpreter and the C library where the base is an image, which has its own.
+    """
 
     platform: str
     base: str
+    versions: tuple[str, int] | None = None
 
     @property
     def machine(self) -> str:
@@ -33,12 +37,17 @@ class Target:
     @property
     def python(self) -> str:
         """The interpreter's full version, for markers and `Requires-Python`."""
-        return _RELEASES[self.base][0]
+        return (self.versions or _RELEASES[self.base])[0]
+
+    @property
+    def interpreter(self) -> str:
+        """Its path in the base."""
+        return f"/usr/bin/python{self.python.rpartition('.')[0]}"
 
     @property
     def glibc(self) -> int:
         """The minor version of glibc 2."""
-        return _RELEASES[self.base][1]
+        return (self.versions or _RELEASES[self.base])[1]
 
     @property
     def uv_platform(self) -> str:

@@ -1,7 +1,9 @@
 """`hotdesk.toml`: what is wanted on a desk, read, checked, compared with a lock, and edited."""
 
 from hotdesk.spec.spec import (
+    BASES,
     DEFAULT_VARIANT,
+    OCI,
     PLATFORMS,
     SPEC_NAME,
     Spec,
@@ -14,7 +16,9 @@ from hotdesk.spec.spec import (
 )
 
 __all__ = [
+    "BASES",
     "DEFAULT_VARIANT",
+    "OCI",
     "PLATFORMS",
     "SPEC_NAME",
     "Spec",

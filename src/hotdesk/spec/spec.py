@@ -29,8 +29,11 @@ if TYPE_CHECKING:
 SPEC_NAME = "hotdesk.toml"
 PLATFORMS = ("linux/amd64", "linux/arm64")
 BASES = {"debian:trixie": "3.13", "debian:bookworm": "3.11"}
+OCI = "oci:"
+OLDEST_PYTHON = 11
 DEFAULT_VARIANT = "default"
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?", re.ASCII)
+_PYTHON = re.compile(r"3\.([1-9][0-9])")
 _IMPORT = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 
 
@@ -64,7 +67,7 @@ class Spec:
         """What the lock depends on: two spellings of one spec have equal inputs."""
         return Inputs(
             python=self.python,
-            base=self.base,
+            base=_without_host(self.base),
             platforms=tuple(name for name in PLATFORMS if name in self.platforms),
             pypi=tuple(sorted(self.pypi)),
             debian=tuple(sorted(self.debian)),
@@ -73,6 +76,11 @@ class Spec:
                 for name, variant in sorted(self.variants.items())
             },
         )
+
+    @property
+    def base_reference(self) -> str:
+        """Where the image is that the desk is built on; empty where it is built from packages alone."""
+        return self.base.removeprefix(OCI) if self.base.startswith(OCI) else ""
 
     def variant(self, name: str | None) -> Variant:
         """The variant of this name, the first where none is named; `LockError`'s kin is `SpecError`."""
@@ -224,14 +232,8 @@ def _desk(desk: Table) -> tuple[str, str, str, str, tuple[str, ...]]:
     if "name" in desk.data and isinstance(desk.data["name"], str):
         _check_name(desk, name, "name of a desk", "name")
     description = desk.text("description")
-    base = desk.text("base", required=required)
-    if base and base not in BASES:
-        reason = "OCI images as a base come later" if base.startswith("oci:") else did_you_mean(base, BASES)
-        desk.problem(f"there is no base `{base}`; {reason}", "base")
-    python = desk.text("python", required=required)
-    if python and base in BASES and python != BASES[base]:
-        held = " and ".join(f"`{name}` has {version}" for name, version in BASES.items())
-        desk.problem(f'`{base}` has no Python "{python}"; {held}', "python")
+    base, python = desk.text("base", required=required), desk.text("python", required=required)
+    _check_base(desk, base, python)
     platforms = []
     for index, platform in desk.strings("platforms"):
         if platform not in PLATFORMS:
@@ -245,6 +247,43 @@ def _desk(desk: Table) -> tuple[str, str, str, str, tuple[str, ...]]:
         desk.problem("`desk.platforms` is empty; leave it out to try all platforms", "platforms")
     desk.finish()
     return name, description, python, base, tuple(platforms)
+
+
+def _check_base(desk: Table, base: str, python: str) -> None:
+    if base.startswith(OCI):
+        _check_image(desk, base.removeprefix(OCI), python)
+        return
+    if base and base not in BASES:
+        reason = did_you_mean(base, [*BASES, f"{OCI}REFERENCE"])
+        desk.problem(f"there is no base `{base}`; {reason}", "base")
+    if python and base in BASES and python != BASES[base]:
+        held = " and ".join(f"`{name}` has {version}" for name, version in BASES.items())
+        desk.problem(f'`{base}` has no Python "{python}"; {held}', "python")
+
+
+def _check_image(desk: Table, reference: str, python: str) -> None:
+    """What is wrong with a reference at first sight: the registry's client, which locks it, is strict."""
+    host, _, name = reference.partition("/")
+    if not name or not ("." in host or ":" in host or host == "localhost"):
+        example = f"{OCI}registry.example/team/base:1"
+        desk.problem(
+            f"`{OCI}{reference}` names no registry, and hotdesk has no default one; write `{example}`",
+            "base",
+        )
+    elif not reference.isprintable() or " " in reference:
+        desk.problem(f"{OCI + reference!r} is no reference to an image", "base")
+    version = _PYTHON.fullmatch(python)
+    if python and not (version and int(version[1]) >= OLDEST_PYTHON):
+        desk.problem(
+            f'on an image, a desk cannot have Python "{python}"; "3.{OLDEST_PYTHON}" is the oldest, '
+            'and two numbers are enough, as in "3.13"',
+            "python",
+        )
+
+
+def _without_host(base: str) -> str:
+    """As a lock has it, which names no registry."""
+    return OCI + base.partition("/")[2] if base.startswith(OCI) else base
 
 
 def _variants(table: Table, pypi: list[Requirement], debian: list[str]) -> dict[str, Variant]:

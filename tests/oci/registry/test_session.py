@@ -10,12 +10,13 @@ import pytest
 from tests.oci.registry.small_registry import Handler, SmallRegistry, endless, offer, small_registry
 from tests.support.images import small_image
 
-from hotdesk.errors import RegistryError, UnsafeImageError
-from hotdesk.oci.model import INDEX, MANIFEST
+from hotdesk.errors import RegistryError, StoreError, UnsafeImageError
+from hotdesk.oci.model import INDEX, MANIFEST, digest_of, image_of
 from hotdesk.oci.registry.auth import Challenge, is_safe, parse_challenges
 from hotdesk.oci.registry.pull import pull
 from hotdesk.oci.registry.push import push
 from hotdesk.oci.registry.reference import parse_reference
+from hotdesk.oci.registry.session import Session
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,8 +80,6 @@ def test_redirects_without_end(registry: SmallRegistry, store: Store, patience: 
 
 
 def test_a_location_of_plain_http_on_the_registry_itself_is_taken_for_https(patience: Patience) -> None:
-    from hotdesk.oci.registry.session import Session
-
     session = Session(parse_reference("registry.example/desk"), "pull", patience=patience)
 
     found = session.target("https://registry.example/v2/x", "http://registry.example:443/v2/up?a=b%2F")
@@ -178,12 +177,43 @@ def test_a_registry_that_changes_what_is_pushed(
         push(store, [small_image()], at(registry), patience=patience)
 
 
+def test_a_layer_that_the_registry_has_lost(
+    registry: SmallRegistry, store: Store, patience: Patience
+) -> None:
+    push(store, [small_image()], at(registry), patience=patience)
+    del registry.blobs[small_image().layers[1].blob.descriptor.digest]
+
+    with pytest.raises(UnsafeImageError) as caught:
+        pull(store, at(registry), AMD, patience=patience)
+
+    assert "has not all the layers" in caught.value.why
+
+
+def test_what_cannot_fit_on_the_disk_is_not_begun(
+    registry: SmallRegistry, store: Store, patience: Patience
+) -> None:
+    push(store, [small_image()], at(registry), patience=patience)
+    manifest = json.loads(registry.manifests["1"][1])
+    manifest["layers"] = [
+        manifest["layers"][0] | {"digest": digest_of(b"%d" % number), "size": 60 << 30}
+        for number in range(100)
+    ]
+    config = image_of(AMD, {}, [small_image().layers[0]] * 100).config
+    registry.blobs[digest_of(config)] = config
+    manifest["config"] |= {"digest": digest_of(config), "size": len(config)}
+    offer(registry, manifest, MANIFEST)
+    asked = len(registry.requests)
+
+    with pytest.raises(StoreError, match="there is no room"):
+        pull(store, at(registry), AMD, patience=patience)
+
+    assert len(registry.requests) - asked <= 4
+
+
 def test_an_index_that_leads_to_itself(registry: SmallRegistry, store: Store, patience: Patience) -> None:
     push(store, [small_image()], at(registry), join=True, patience=patience)
     entry = json.loads(registry.manifests["1"][1])["manifests"][0]
     inner = json.dumps({"schemaVersion": 2, "manifests": []}).encode()
-    from hotdesk.oci.model import digest_of
-
     registry.manifests[digest_of(inner)] = (INDEX, inner)
     outer = {"schemaVersion": 2, "manifests": [entry | {"digest": digest_of(inner), "size": len(inner)}]}
     offer(registry, outer, INDEX)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from hotdesk.errors import FetchError, HashMismatchError, RegistryError, UnsafeImageError
+from hotdesk.errors import FetchError, GoneError, HashMismatchError, RegistryError, UnsafeImageError
 from hotdesk.indexes import http
 from hotdesk.oci.registry.session import RefusedError
 
@@ -27,6 +27,12 @@ def explained(session: Session, what: str) -> Iterator[None]:
     except HashMismatchError as error:
         raise UnsafeImageError(
             what, why=f"the registry sent something else than it has a digest for: {error.why}"
+        ) from None
+    except GoneError:
+        raise UnsafeImageError(
+            what,
+            why="the registry has not all the layers that its manifest names",
+            hint="push the image again, or ask whoever runs the registry",
         ) from None
     except FetchError as error:
         raise _explain(session, what, error.__cause__ or error) from error

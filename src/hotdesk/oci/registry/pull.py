@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from hotdesk.errors import ImageError, RegistryError, UnsafeArchiveError, UnsafeImageError
+from hotdesk.errors import (
+    ImageError,
+    NoPlatformError,
+    RegistryError,
+    UnsafeArchiveError,
+    UnsafeImageError,
+)
 from hotdesk.fetch.partial import full, writing
 from hotdesk.fetch.transfer import Transfer
 from hotdesk.lock import Artifact
@@ -111,8 +117,8 @@ def _serves(offered: str, wanted: str) -> bool:
     return "/" in offered and both[1].startswith(both[0])
 
 
-def _no_platform(reference: Reference, platform: str, offered: Sequence[str]) -> RegistryError:
-    return RegistryError(
+def _no_platform(reference: Reference, platform: str, offered: Sequence[str]) -> NoPlatformError:
+    return NoPlatformError(
         f"`{reference}` is not for {platform}",
         why=f"it is for {', '.join(dict.fromkeys(offered)) or 'no platform at all'}",
         hint="choose one of these with --platform" if offered else "",
@@ -125,13 +131,19 @@ def _missing(store: Store, layers: Sequence[Descriptor]) -> list[Descriptor]:
 
 
 def _check_space(store: Store, missing: Sequence[Descriptor]) -> None:
-    needed = sum(layer.size for layer in missing)
+    needed = sum(max(layer.size - _begun(store, layer), 0) for layer in missing)
     with writing(store.root, needed):
         store.root.mkdir(parents=True, exist_ok=True)
-        disk = os.statvfs(store.root)
-    free = disk.f_bavail * disk.f_frsize
-    if needed and disk.f_blocks and free < needed:
-        raise full(store.root, needed, f"{free / 1e6:,.1f} MB are free")
+        disk = shutil.disk_usage(store.root)
+    if disk.total and disk.free < needed:  # some file systems do not count
+        raise full(store.root, needed, f"{disk.free / 1e6:,.1f} MB are free")
+
+
+def _begun(store: Store, layer: Descriptor) -> int:
+    try:
+        return store.partial(bare(layer.digest)).stat().st_size
+    except OSError:
+        return 0
 
 
 def _fetch(

@@ -66,8 +66,7 @@ def push(
     session = Session(reference, "pull,push", others=others, patience=patience, note=progress.note)
     with explained(session, f"`{reference}` cannot be pushed"), session:
         sending = _Sending(store, session, origins, progress)
-        sending.send(layers)
-        sending.send(_unique(image.config_blob for image in images))
+        sending.send(layers, _unique(image.config_blob for image in images))
         top = images[0].manifest if len(images) == 1 and not join else _index(session, images, join=join)
         manifests = {blob.descriptor.digest: blob for blob in (*(image.manifest for image in images), top)}
         for digest, manifest in manifests.items():
@@ -97,19 +96,20 @@ class _Sending:
         self.outcomes: Counter[str] = Counter()
         self.size = 0
 
-    def send(self, blobs: Sequence[Blob]) -> None:
-        missing = self._missing(blobs)
-        total = sum(blob.descriptor.size for blob in missing)
-        if not missing:
+    def send(self, *groups: Sequence[Blob]) -> None:
+        """Each group, when all of those before it have arrived."""
+        missing = [self._missing(blobs) for blobs in groups]
+        total = sum(blob.descriptor.size for blobs in missing for blob in blobs)
+        if not total:
             return
         with self._progress.task("pushing", total, "bytes") as task:
 
             def upload(blob: Blob, stop: Stop) -> None:
                 one = Upload(self._session, blob, stop=stop, report=task.advance)
-                outcome = one.run(self._origins.get(blob.descriptor.digest, ""))
-                self._note(blob, outcome)
+                self._note(blob, one.run(self._origins.get(blob.descriptor.digest, "")))
 
-            for_each(missing, upload, CONNECTIONS)
+            for blobs in missing:
+                for_each(blobs, upload, CONNECTIONS)
 
     def _missing(self, blobs: Sequence[Blob]) -> list[Blob]:
         missing: list[Blob] = []

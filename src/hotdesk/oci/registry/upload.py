@@ -61,11 +61,11 @@ class Upload:
 
     def run(self, mount: str = "") -> Outcome:
         """Bring it there. `mount` is another repository of the registry that may have it."""
-        if mount and self._mounted(mount):
-            return "mounted"
-        self._send_with_retries()
+        mounted = bool(mount) and self._mounted(mount)
+        if not mounted:
+            self._send_with_retries()
         self._show(self._descriptor.size)
-        return "sent"
+        return "mounted" if mounted else "sent"
 
     def _send_with_retries(self) -> None:
         import httpx2
