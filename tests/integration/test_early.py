@@ -63,9 +63,11 @@ def library(desk: Hotdesk) -> str:
 
 
 def forget(desk: Hotdesk) -> None:
-    """The large library and what it was linked into are to be made again."""
+    """The large library and what it was linked into are to be made again, and with no spare to begin with."""
     store = Store(desk.store)
     with store.unused():
+        for spare in (store.root / "items" / "spare").glob("*"):
+            store.remove("spare", spare.name)
         store.remove("wheel", library(desk))
         environments = store.root / "items" / "environment"
         for made_of in environments.glob("*/made-of.json"):
