@@ -260,7 +260,7 @@ $dpkg --configure -a
 EXPLAINED = {
     # made for the desk
     "etc/default/locale", "etc/group", "etc/hostname", "etc/hosts", "etc/passwd", "etc/resolv.conf",
-    "home/desk", "opt", "opt/desk",
+    "home/desk", "home/desk/work", "opt", "opt/desk",
     # setuid, setgid and sticky, which are recorded instead
     "tmp", "usr/bin/su", "usr/sbin/unix_chkpwd", "var/mail", "var/tmp",
     # the day, the run, or a copy of what was before

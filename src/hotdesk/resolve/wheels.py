@@ -41,8 +41,8 @@ class Target:
 
     @property
     def interpreter(self) -> str:
-        """Its path in the base."""
-        return f"/usr/bin/python{self.python.rpartition('.')[0]}"
+        """Its path in the base; a release has one, and an image may have several."""
+        return f"/usr/bin/python{self.python.rpartition('.')[0]}" if self.versions else "/usr/bin/python3"
 
     @property
     def glibc(self) -> int:
