@@ -5,6 +5,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Without bytecode each start of hotdesk compiles it anew, and is timed with that.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: up test lint types bench clean
 

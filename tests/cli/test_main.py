@@ -18,6 +18,7 @@ from hotdesk.errors import LockStaleError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.support.commandline import Hotdesk
 
@@ -209,16 +210,22 @@ def test_a_command_on_a_desk_that_is_there_imports_nothing_slow() -> None:
     assert set(said.split()) & SLOW == set()
 
 
-def test_help_is_there_in_a_blink() -> None:
-    """Beside a bare Python, in processor time, the least of ten: a busy machine must not make it fail."""
-    bare = min(_processor_seconds("-c", "pass") for _ in range(10))
-    ours = min(_processor_seconds("-m", "hotdesk", "--help") for _ in range(10))
+def test_help_is_there_in_a_blink(tmp_path: Path) -> None:
+    """Beside a bare Python, in processor time, the least of twenty: a busy machine must not make it fail.
+
+    With bytecode, which an installed hotdesk has and a clean checkout may be forbidden to write.
+    """
+    environment = os.environ | {"PYTHONPYCACHEPREFIX": str(tmp_path)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+
+    bare = min(_processor_seconds(environment, "-c", "pass") for _ in range(20))
+    ours = min(_processor_seconds(environment, "-m", "hotdesk", "--help") for _ in range(20))
 
     assert ours - bare < 0.08
 
 
-def _processor_seconds(*arguments: str) -> float:
-    child = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL)
+def _processor_seconds(environment: dict[str, str], *arguments: str) -> float:
+    child = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL, env=environment)
     _, status, used = os.wait4(child.pid, 0)
     child.returncode = status
     assert status == 0
