@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hotdesk.engines.bubblewrap import run_bwrap
-from hotdesk.engines.seccomp import protect_host
+from hotdesk.engines.programs import Program, open_root
 from hotdesk.errors import EngineError
 from hotdesk.keys import bytecode_key
 from hotdesk.layers.contents import TREE, read_contents, scan_tree, write_contents
@@ -18,10 +17,10 @@ from hotdesk.progress import SILENT
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from hotdesk.engines.programs import Inside
     from hotdesk.progress import Progress
     from hotdesk.store import Store
 
-_TREE, _OUTPUT = "/tmp/tree", "/tmp/output"  # noqa: S108 - in the sandbox, where /tmp is new
 _MANY_BYTES = 4_000_000  # of source: less takes a second or two, and is not worth several processes
 
 
@@ -34,17 +33,20 @@ class Interpreter:
     packages: tuple[str, ...]
 
 
-def compile_wheel(store: Store, wheel: Path, interpreter: Interpreter, processes: int = 1) -> Path:
+def compile_wheel(
+    inside: Inside, store: Store, wheel: Path, interpreter: Interpreter, processes: int = 1
+) -> Path:
     """The store's item with the bytecode of `wheel`, an item of `make_wheel_tree`.
 
-    A module that does not compile has none. `EngineError` where the compiler cannot run.
+    `inside` is the interpreter's own system. A module that does not compile has none. `EngineError` where the
+    compiler cannot run.
     """
 
     def fill(item: Path) -> None:
         tree = item / TREE
         tree.mkdir()
         tree.chmod(0o755)  # whatever the umask
-        _compile(wheel / TREE, tree, interpreter, processes)
+        _compile(inside, wheel, tree, interpreter, processes)
         write_contents(scan_tree(tree), item)
         (item / "wheel").write_text(wheel.name, encoding="ascii")
 
@@ -65,9 +67,13 @@ def compile_wheels(
     Interrupted at any point, what was made stays.
     """
     jobs = jobs or len(os.sched_getaffinity(0))
-    with progress.task("compiling", len(wheels)) as task, ThreadPoolExecutor(jobs) as pool:
+    with (
+        progress.task("compiling", len(wheels)) as task,
+        open_root(interpreter.system) as inside,
+        ThreadPoolExecutor(jobs) as pool,
+    ):
         futures = [
-            pool.submit(compile_wheel, store, wheel, interpreter, jobs if _is_large(wheel) else 1)
+            pool.submit(compile_wheel, inside, store, wheel, interpreter, jobs if _is_large(wheel) else 1)
             for wheel in wheels
         ]
         try:
@@ -83,21 +89,26 @@ def _is_large(wheel: Path) -> bool:
     return sum(modules) > _MANY_BYTES
 
 
-def _compile(source: Path, output: Path, interpreter: Interpreter, processes: int) -> None:
-    options = [
-        *("--unshare-all", "--cap-drop", "ALL", "--ro-bind", str(interpreter.system), "/"),
-        *("--dev", "/dev", "--tmpfs", "/tmp"),  # noqa: S108
-        *("--ro-bind", str(source), _TREE, "--bind", str(output), _OUTPUT, "--chdir", "/"),
-        *("--clearenv", "--setenv", "PYTHONHASHSEED", "0", "--setenv", "LC_ALL", "C.UTF-8"),
-    ]
-    # Not -I: it would ignore PYTHONHASHSEED.
-    command = [f"/usr/bin/python{interpreter.python}", "-S", "-s", "-P", "-B", "-W", "ignore", "-"]
-    script = Path(__file__).with_name("compile_script.py").read_bytes()
-    argv = [*command, _TREE, _OUTPUT, str(processes)]
-    done = run_bwrap(options, argv, seccomp=protect_host(), stdin=script)
-    if done.returncode:
+def _compile(inside: Inside, wheel: Path, output: Path, interpreter: Interpreter, processes: int) -> None:
+    # Several are compiled at once, perhaps in one and the same container; no path is in what comes of it.
+    source, compiled = f"/tmp/{wheel.name}/tree", f"/tmp/{wheel.name}/output"  # noqa: S108
+    ended = inside.run(
+        Program(
+            # Not -I: it would ignore PYTHONHASHSEED.
+            command=(
+                *(f"/usr/bin/python{interpreter.python}", "-S", "-s", "-P", "-B", "-W", "ignore", "-"),
+                *(source, compiled, str(processes)),
+            ),
+            environment={"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"},
+            stdin=Path(__file__).with_name("compile_script.py").read_bytes(),
+            shown={source: wheel / TREE},
+            made={compiled: output},
+            needed=".py",
+        )
+    )
+    if ended.status:
         raise EngineError(
             "the desk's Python could not compile its packages",
-            why=done.stdout.decode(errors="replace").strip()[-2000:] or f"exit status {done.returncode}",
+            why=ended.said.decode(errors="replace").strip()[-2000:] or f"exit status {ended.status}",
             hint="run `hotdesk doctor`",
         )

@@ -1,4 +1,4 @@
-"""Debian's own scripts, run by dpkg inside bubblewrap as an emulated root, the same way everywhere.
+"""Debian's own scripts, run by dpkg as an emulated root, the same way everywhere.
 
 They see user 0, no network, empty `/run` and `/tmp`, and an environment in which nothing is the caller's.
 """
@@ -14,10 +14,7 @@ from typing import TYPE_CHECKING
 
 from hotdesk.build.inside import locate, read, write
 from hotdesk.build.unpack import MTIME, control_fields
-from hotdesk.engines.bubblewrap import run_bwrap
-from hotdesk.engines.host import read_host
-from hotdesk.engines.namespaces import explain
-from hotdesk.engines.seccomp import pretend_ownership
+from hotdesk.engines.programs import Program, open_root
 from hotdesk.errors import ConfigureError, HotdeskError, StoreError
 from hotdesk.store import remove_tree
 
@@ -26,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hotdesk.build.unpack import Unpacked
+    from hotdesk.engines.programs import Inside
 
 ENVIRONMENT = {
     "DEBCONF_NONINTERACTIVE_SEEN": "true",
@@ -44,7 +42,7 @@ _FIRST = ("base-passwd", "base-files")
 _FULL = ("No space left on device", "Disk quota exceeded")
 _STARTED = "hotdesk: started"
 _SHOWN = 40
-_FAILED = r"^dpkg: error processing (?:package |archive /run/hotdesk/debs/)(\S+?)(?:\.deb)? "
+_FAILED = r"^dpkg: error processing (?:package |archive /run/hotdesk-debs/)(\S+?)(?:\.deb)? "
 
 # Nobody is there to be asked, where an image's own configuration meets a newer package.
 _KEEP_CONFFILES = "--force-confdef --force-confold"
@@ -120,36 +118,43 @@ class OwnerChange:
     arguments: tuple[str, ...]
 
 
+@contextmanager
+def open_for_scripts(tree: Path) -> Iterator[Inside]:
+    """The root in which `configure` and `unpack_with_dpkg` work; `tree` is what they made, once it is left."""
+    with _no_services(tree), open_root(tree, changing=True) as inside:
+        yield inside
+
+
 def configure(
-    tree: Path, packages: Sequence[Unpacked], tools: Path, advance: Callable[[int], None] = lambda _: None
+    inside: Inside,
+    tree: Path,
+    packages: Sequence[Unpacked],
+    tools: Path,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> list[OwnerChange]:
     """Run the scripts of `packages`, unpacked and registered in `tree`; returns what they tried to chown.
 
     `tools` is a folder to be made and removed, on a file system from which programs may be run. `advance` is
     told how many more packages were begun with, from another thread.
     """
-    with _no_services(tree), _tools(tools, _script(packages)):
-        options = [*_options(tree), *_replaced(tools, tree)]
+    with _tools(tools, _script(packages)):
+        covered = _replaced(tools, tree)
         for package in packages:
             if "preinst" in package.control:
                 _write_control(package, tools / "control" / package.name)
         with _following(tools / "status", advance):
-            return _run(options, tools)
+            return _run(inside, tools, covered)
 
 
-def unpack_with_dpkg(tree: Path, debs: Mapping[str, Path], tools: Path) -> list[OwnerChange]:
-    """Let the dpkg that is in `tree` unpack packages, over older ones perhaps; the rest is for `configure`.
+def unpack_with_dpkg(inside: Inside, debs: Mapping[str, Path], tools: Path) -> list[OwnerChange]:
+    """Let the dpkg inside unpack packages, over older ones perhaps; the rest is for `configure`.
 
     `debs` are the files by package, in an order in which each comes after those it needs to be unpacked.
     """
-    with _no_services(tree), _tools(tools, _UNPACK):
-        places = {name: f"/run/hotdesk/debs/{name}.deb" for name in debs}
-        (tools / "debs").mkdir()
-        (tools / "list").write_text("".join(f"{place}\n" for place in places.values()), encoding="ascii")
-        options = [*_options(tree), "--bind", str(tools), "/run/hotdesk"]
-        for name, deb in debs.items():
-            options += ["--ro-bind", str(deb), places[name]]
-        return _run(options, tools)
+    with _tools(tools, _UNPACK):
+        places = {f"/run/hotdesk-debs/{name}.deb": deb for name, deb in debs.items()}
+        (tools / "list").write_text("".join(f"{place}\n" for place in places), encoding="ascii")
+        return _run(inside, tools, places)
 
 
 @contextmanager
@@ -163,15 +168,20 @@ def _no_services(tree: Path) -> Iterator[None]:
         locate(tree, _POLICY_PATH).unlink(missing_ok=True)
 
 
-def _run(options: Sequence[str], tools: Path) -> list[OwnerChange]:
+def _run(inside: Inside, tools: Path, shown: Mapping[str, Path]) -> list[OwnerChange]:
     """Run the script in `tools`; what it tried to chown."""
-    result = run_bwrap(
-        options, ["/bin/sh", "/run/hotdesk/script"], seccomp=pretend_ownership(), environment=ENVIRONMENT
+    program = Program(
+        command=("/bin/sh", "/run/hotdesk/script"),
+        environment=ENVIRONMENT,
+        root=True,
+        made={"/run/hotdesk": tools},
+        shown=shown,
     )
-    output = result.stdout.decode("utf-8", "replace")
+    ended = inside.run(program)
+    output = ended.said.decode("utf-8", "replace")
     if _STARTED not in output:
-        raise explain(output.strip())
-    if result.returncode:
+        raise inside.not_started(output.strip())
+    if ended.status:
         raise _failure(output)
     return _owner_changes((read(tools, "chown.log") or b"").decode("utf-8", "surrogateescape"))
 
@@ -205,16 +215,6 @@ def _following(status: Path, advance: Callable[[int], None]) -> Iterator[None]:
         reader.close()
 
 
-def _options(tree: Path) -> list[str]:
-    return [
-        "--unshare-user",
-        "--unshare-all",
-        *("--uid", "0", "--gid", "0", "--cap-add", "ALL", "--hostname", "desk"),
-        *("--bind", str(tree), "/", *read_host().kernel_options()),
-        *("--tmpfs", "/run", "--tmpfs", "/tmp", "--chdir", "/"),  # noqa: S108
-    ]
-
-
 @contextmanager
 def _tools(tools: Path, script: str) -> Iterator[None]:
     """Make the folder `tools`, which appears at `/run/hotdesk`; it is removed at the end."""
@@ -232,19 +232,19 @@ def _tools(tools: Path, script: str) -> Iterator[None]:
         remove_tree(tools)
 
 
-def _replaced(tools: Path, tree: Path) -> list[str]:
-    """Bwrap's options that put the tools in place, and our programs in that of Debian's."""
-    options = ["--bind", str(tools), "/run/hotdesk"]
+def _replaced(tools: Path, tree: Path) -> dict[str, Path]:
+    """Our programs, by the paths of those of Debian's in whose place they are."""
+    shown = {}
     script = read(tree, "usr/sbin/update-ca-certificates")
     if script is not None:
         (tools / "update-ca-certificates").write_bytes(script)
         (tools / "certificates").write_text(_CERTIFICATES)
         (tools / "certificates").chmod(0o755)
-        options += ["--ro-bind", str(tools / "certificates"), "/usr/sbin/update-ca-certificates"]
+        shown["/usr/sbin/update-ca-certificates"] = tools / "certificates"
     (tools / "py_compile.py").write_text(_PY_COMPILE)
     for path in sorted(tree.glob("usr/lib/python3.*/py_compile.py")):
-        options += ["--ro-bind", str(tools / "py_compile.py"), f"/{path.relative_to(tree)}"]
-    return options
+        shown[f"/{path.relative_to(tree)}"] = tools / "py_compile.py"
+    return shown
 
 
 def _write_control(package: Unpacked, folder: Path) -> None:

@@ -71,10 +71,10 @@ def build_image(
     with store.in_use():
         bring_base(store, locked, offline=offline, progress=progress)
         if not _has_parts(store, keys):
-            from hotdesk.engines.sandbox import require_sandbox
+            from hotdesk.engines.programs import builder
             from hotdesk.fetch import Fetcher  # this and the like below: 60 ms for what is there already
 
-            require_sandbox()  # rather now than after the downloads
+            builder()  # there is one: rather now than after the downloads
             with Fetcher(store, offline=offline, snapshot=locked.snapshot, progress=progress) as fetcher:
                 _make_parts(store, locked, fetcher, progress)
         rows = _read(store.make("image", keys.image, fill))

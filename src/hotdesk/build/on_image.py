@@ -18,7 +18,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from hotdesk.build.changes import changes_of, write_changes
-from hotdesk.build.configure import configure, unpack_with_dpkg
+from hotdesk.build.configure import configure, open_for_scripts, unpack_with_dpkg
 from hotdesk.build.system import finish_system
 from hotdesk.build.unpack import control_fields
 from hotdesk.engines.request import HOME, MOUNT_POINTS, PREFIX, WORK
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from hotdesk.build.configure import OwnerChange
     from hotdesk.layers.debian import Member, Ownership
     from hotdesk.lock import DebianPackage
     from hotdesk.oci.model import Image
@@ -81,9 +82,14 @@ class SystemOnImage:
         debs = {name: self._packages[name].deb for name in unpacking_order(self._fields())}
         tools = self.folder / "tools"
         with progress.task("installing on the image", len(debs)) as task:
-            before = unpack_with_dpkg(self.tree, debs, tools) if debs else []
+            before: list[OwnerChange] = []
+            if debs:
+                with open_for_scripts(self.tree) as inside:
+                    before = unpack_with_dpkg(inside, debs, tools)
             contents, owners = finish_system(
-                self.folder, self, lambda: [*before, *configure(self.tree, (), tools, task.advance)]
+                self.folder,
+                self,
+                lambda inside: [*before, *configure(inside, self.tree, (), tools, task.advance)],
             )
         write_changes(changes_of(self._image, contents, owners), self.folder)
 

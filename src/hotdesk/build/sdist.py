@@ -1,4 +1,4 @@
-"""A source distribution to a wheel, inside the sandbox, without network.
+"""A source distribution to a wheel, in a root of its own, without network.
 
 Its build requirements are wheels that were locked; the wheel is written anew in one canonical form, so
 that it is the same wherever it is built, unless the package's own build differs from run to run.
@@ -16,7 +16,6 @@ import os
 import re
 import shutil
 import stat
-import tempfile
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -25,14 +24,12 @@ from typing import TYPE_CHECKING
 
 from uv import find_uv_bin
 
-from hotdesk.engines.bubblewrap import run_bwrap
-from hotdesk.engines.host import read_host
-from hotdesk.engines.seccomp import protect_host
+from hotdesk.engines.programs import Program, open_root
 from hotdesk.errors import BuildRequiredError, HashMismatchError
 from hotdesk.keys import built_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from typing import BinaryIO
 
     from hotdesk.lock import PythonPackage
@@ -41,7 +38,6 @@ if TYPE_CHECKING:
 _STAMP = (1980, 1, 1, 0, 0, 0)
 _EPOCH = "315532800"  # the first moment that a zip can state
 _LINES_OF_LOG = 25
-_LONGEST_LOG = 1 << 20
 _LONGEST_ANSWER = 1 << 20
 _LARGEST_WHEEL = 8 << 30
 _CHUNK = 1 << 20
@@ -140,19 +136,19 @@ def _step(
     scratch.mkdir()
     out.mkdir()
     hooks = Path(__file__).with_name("sdist_hooks.py")
-    options = [*system_options(workshop.system), "--unshare-all", "--uid", "1000", "--gid", "1000"]
-    options += ["--ro-bind", find_uv_bin(), "/run/uv", "--ro-bind", os.fspath(hooks), "/run/hooks.py"]
-    options += ["--ro-bind", os.fspath(path), f"/run/sdist/{name}", "--dir", "/run/requires"]
-    for file, wheel in requires.items():
-        options += ["--ro-bind", os.fspath(wheel), f"/run/requires/{file}"]
-    options += ["--bind", os.fspath(scratch), "/build", "--bind", os.fspath(out), "/out"]
-    status, log = run_logged(
-        [*options, "--chdir", "/build"],
-        [workshop.interpreter, "-I", "/run/hooks.py", step],
+    shown = {"/run/uv": Path(find_uv_bin()), "/run/hooks.py": hooks, f"/run/sdist/{name}": path}
+    program = Program(
+        command=(workshop.interpreter, "-I", "/run/hooks.py", step),
         environment=build_environment(),
+        directory="/build",
+        shown={**shown, **{f"/run/requires/{file}": wheel for file, wheel in requires.items()}},
+        room={"/build": scratch},
+        made={"/out": out},
     )
-    if status:
-        raise build_failure(name, workshop.label, log.decode(errors="replace"))
+    with open_root(workshop.system) as inside:
+        ended = inside.run(program)
+    if ended.status:
+        raise build_failure(name, workshop.label, ended.said.decode(errors="replace"))
     return out
 
 
@@ -178,31 +174,6 @@ def open_result(path: Path) -> BinaryIO:
         file.close()
         raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
     return file
-
-
-def run_logged(
-    options: Sequence[str], command: Sequence[str], *, environment: Mapping[str, str]
-) -> tuple[int, bytes]:
-    """The exit status of `command` in a sandbox, and the end of what it said."""
-    with tempfile.TemporaryFile() as log:
-        done = run_bwrap(options, command, seccomp=protect_host(), output=log, environment=environment)
-        log.seek(max(0, log.seek(0, os.SEEK_END) - _LONGEST_LOG))
-        return done.returncode, log.read()
-
-
-def system_options(system: Path) -> list[str]:
-    """Bubblewrap's options that show `system` read-only, with room for mount points anywhere above it.
-
-    The host's name is hidden too: a build may write it into its wheel.
-    """
-    options = ["--unshare-uts", "--hostname", "desk", "--tmpfs", "/"]
-    for path in sorted(system.iterdir()):
-        inside = f"/{path.name}"
-        if path.is_symlink():
-            options += ["--symlink", os.readlink(path), inside]
-        elif path.name in ("usr", "etc", "var", "bin", "sbin", "lib", "lib64") and path.is_dir():
-            options += ["--ro-bind", os.fspath(path), inside]
-    return [*options, *read_host().kernel_options(), "--tmpfs", "/tmp", "--tmpfs", "/run"]  # noqa: S108
 
 
 def build_environment() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Runs inside the sandbox, with the desk's Python: unpacks the sdist and calls its build backend (PEP 517).
+"""Runs with the desk's Python, away from the host: unpacks the sdist and calls its build backend (PEP 517).
 
 Imports nothing of hotdesk. One argument, `declared`, `asked` or `wheel`; answers in /out/result.json.
 The sdist lies in /run/sdist, wheels of what the build requires in /run/requires.
@@ -65,7 +65,7 @@ def build_system(source: Path) -> dict[str, Any]:
 def install_requirements() -> None:
     uv = ["/run/uv", "--quiet", "--offline", "--no-config", "--no-cache", "--no-python-downloads"]
     subprocess.run([*uv, "venv", "--clear", "--python", sys.executable, BUILD / "env"], check=True)
-    wheels = sorted(str(path) for path in (GIVEN / "requires").iterdir())
+    wheels = sorted(str(path) for path in (GIVEN / "requires").glob("*"))
     if wheels:
         install = [*uv, "pip", "install", "--python", str(PYTHON), "--no-index", "--no-deps", *wheels]
         subprocess.run(install, check=True)

@@ -10,8 +10,7 @@ import re
 from pathlib import Path
 
 from hotdesk.build.inside import locate
-from hotdesk.engines.bubblewrap import run_bwrap
-from hotdesk.engines.seccomp import protect_host
+from hotdesk.engines.programs import Inside, Program
 from hotdesk.errors import EngineError
 
 _COMPILER = Path(__file__).with_name("compile_script.py")
@@ -28,28 +27,29 @@ for module_folder in sys.argv[1:]:
 """
 
 
-def compile_standard_library(tree: Path, output: Path) -> None:
-    """Write the `__pycache__` folders of the Python modules in `tree` to the same places below `output`."""
+def compile_standard_library(inside: Inside, tree: Path, output: Path) -> None:
+    """Write the `__pycache__` folders of the Python modules in `tree` to the same places below `output`.
+
+    `inside` is that tree.
+    """
     output.mkdir()
     for interpreter in interpreters(tree):
         folders = [f"/usr/lib/{interpreter}", "/usr/lib/python3/dist-packages"]
-        options = [
-            *("--unshare-user", "--unshare-all", "--cap-drop", "ALL", "--ro-bind", str(tree), "/"),
-            *("--dev", "/dev", "--tmpfs", "/tmp", "--bind", str(output), "/tmp/output", "--chdir", "/tmp"),  # noqa: S108
-        ]
-        done = run_bwrap(
-            options,
-            [f"/usr/bin/{interpreter}", "-S", "-s", "-P", "-B", "-W", "ignore", "-c", _DRIVER]
-            + [folder for folder in folders if (tree / folder.strip("/")).is_dir()],
-            seccomp=protect_host(),
-            stdin=_COMPILER.read_bytes(),
-            environment={"LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0"},
+        there = [folder for folder in folders if (tree / folder.strip("/")).is_dir()]
+        command = [f"/usr/bin/{interpreter}", "-S", "-s", "-P", "-B", "-W", "ignore", "-c", _DRIVER, *there]
+        ended = inside.run(
+            Program(
+                command=tuple(command),
+                environment={"LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0"},
+                stdin=_COMPILER.read_bytes(),
+                directory="/tmp",  # noqa: S108
+                made={"/tmp/output": output},  # noqa: S108
+            )
         )
-        if done.returncode:
+        if ended.status:
             raise EngineError(
                 "the desk's Python could not compile its own modules",
-                why=done.stdout.decode(errors="replace").strip()[-2000:]
-                or f"it ended with {done.returncode}",
+                why=ended.said.decode(errors="replace").strip()[-2000:] or f"it ended with {ended.status}",
                 hint="run `hotdesk doctor`",
             )
 

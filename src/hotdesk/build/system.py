@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from hotdesk.build.configure import configure
+from hotdesk.build.configure import configure, open_for_scripts
 from hotdesk.build.dpkg import write_database
 from hotdesk.build.normalise import normalise, settle_times
 from hotdesk.build.ownership import settle_ownership, write_ownership
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from hotdesk.build.on_image import SystemOnImage
     from hotdesk.build.ownership import Declared
     from hotdesk.build.unpack import Unpacked
+    from hotdesk.engines.programs import Inside
     from hotdesk.layers.contents import Contents
     from hotdesk.lock import DebianPackage
     from hotdesk.lock_base import LockedBase
@@ -72,18 +73,20 @@ class SystemBuild:
             finish_system(
                 self.folder,
                 self._system,
-                lambda: configure(self.tree, self._unpacked, self.folder / "tools", task.advance),
+                lambda inside: configure(
+                    inside, self.tree, self._unpacked, self.folder / "tools", task.advance
+                ),
             )
 
 
 def finish_system(
-    folder: Path, declared: Declared, run_scripts: Callable[[], Sequence[OwnerChange]]
+    folder: Path, declared: Declared, run_scripts: Callable[[Inside], Sequence[OwnerChange]]
 ) -> tuple[Contents, dict[str, Ownership]]:
     """Let Debian's scripts do their work in the tree, and make the result canonical; what it holds then."""
     tree, bytecode = folder / TREE, folder / "bytecode"
-    with ThreadPoolExecutor(1) as pool:
-        compiled = pool.submit(compile_standard_library, tree, bytecode)
-        changes = run_scripts()
+    with open_for_scripts(tree) as inside, ThreadPoolExecutor(1) as pool:
+        compiled = pool.submit(compile_standard_library, inside, tree, bytecode)
+        changes = run_scripts(inside)
         compiled.result()
     owners = settle_ownership(declared, changes)
     normalise(tree)

@@ -13,15 +13,23 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_VARIABLE = "HOTDESK_ENGINE"
+_VARIABLE, _SETTING = "HOTDESK_ENGINE", "engine"
 
 
 def default_engine(environment: Mapping[str, str] = os.environ, settings: Path | None = None) -> EngineName:
     """`HOTDESK_ENGINE`, else `engine` in the user's settings, else the sandbox."""
-    if named := environment.get(_VARIABLE):
-        return _engine(named, f"the variable {_VARIABLE}")
+    return chosen_engine(_VARIABLE, _SETTING, environment, settings) or "sandbox"
+
+
+def chosen_engine(
+    variable: str, setting: str, environment: Mapping[str, str] = os.environ, settings: Path | None = None
+) -> EngineName | None:
+    """What the variable says, else the user's settings; None where neither says anything."""
+    if named := environment.get(variable):
+        return _engine(named, f"the variable {variable}")
     path = settings or settings_path()
-    return _engine(read_settings(path).get("engine", "sandbox"), f"`engine` in {path}")
+    said = read_settings(path).get(setting)
+    return None if said is None else _engine(said, f"`{setting}` in {path}")
 
 
 def _engine(named: Any, where: str) -> EngineName:

@@ -1,7 +1,7 @@
-"""Packages without a usable wheel: found, built and locked, all inside the sandbox.
+"""Packages without a usable wheel: found, built and locked, all on the desk's base system.
 
-To learn what an sdist needs, its own code may have to run; so uv itself is started in the sandbox, on the
-desk's base system. This is the one step of hotdesk in which a package's code has network.
+To learn what an sdist needs, its own code may have to run; so uv itself is started there, away from the
+host. This is the one step of hotdesk in which a package's code has network.
 """
 
 from __future__ import annotations
@@ -27,10 +27,9 @@ from hotdesk.build.sdist import (
     build_wheel,
     built_wheel,
     more_build_requirements,
-    run_logged,
     sha256_of,
-    system_options,
 )
+from hotdesk.engines.programs import Program, open_root
 from hotdesk.errors import BuildRequiredError, HashMismatchError
 from hotdesk.fetch import Fetcher, remember
 from hotdesk.indexes.pip import is_set
@@ -265,21 +264,25 @@ class SdistBuilder:
         with self._store.scratch() as scratch, self._store.scratch() as asked:
             for part in ("cache", "home"):
                 (scratch / part).mkdir()
-            options = [*system_options(system), "--unshare-all", "--share-net"]
-            options += ["--uid", "1000", "--gid", "1000", "--ro-bind", find_uv_bin(), "/run/uv"]
-            options += ["--bind", os.fspath(scratch), "/build", *_name_resolution()]
-            for folder in (*local_folders(environment), *question.find_links):
-                options += ["--ro-bind-try", folder, folder]
             if trusted := authorities(self._uv.environment):
                 (scratch / "authorities.pem").write_bytes(trusted)
                 environment["SSL_CERT_FILE"] = "/build/authorities.pem"
+            folders = {*local_folders(environment), *question.find_links}
+            shown = {folder: Path(folder) for folder in sorted(folders) if os.path.exists(folder)}
 
             def run(arguments: Sequence[str], folder: Path) -> tuple[int, bytes]:
-                return run_logged(
-                    [*options, "--bind", os.fspath(folder), "/run/question", "--chdir", "/run/question"],
-                    ["/run/uv", *arguments, *index_options(environment), "--cache-dir", "/build/cache"],
+                command = ["/run/uv", *arguments, *index_options(environment), "--cache-dir", "/build/cache"]
+                program = Program(
+                    command=tuple(command),
                     environment={**build_environment(), **environment},
+                    directory="/run/question",
+                    shown={**shown, "/run/uv": Path(find_uv_bin())},
+                    room={"/build": scratch},
+                    made={"/run/question": folder},
                 )
+                with open_root(system, network=True) as inside:
+                    ended = inside.run(program)
+                return ended.status, ended.said
 
             return ask(question, target, run, asked, python=target.interpreter)
 
@@ -355,11 +358,3 @@ def _folders_of_index(index: Path) -> list[str]:
             if target.scheme == "file" and target.netloc in ("", "localhost"):
                 folders.add(os.path.dirname(url2pathname(target.path)))
     return sorted(folders)
-
-
-def _name_resolution() -> list[str]:
-    options = []
-    for path in ("/etc/resolv.conf", "/etc/hosts"):
-        if Path(path).exists():
-            options += ["--ro-bind-try", os.fspath(Path(path).resolve()), path]
-    return options
