@@ -120,7 +120,7 @@ class OwnerChange:
 
 @contextmanager
 def open_for_scripts(tree: Path) -> Iterator[Inside]:
-    """The root in which `configure` and `unpack_with_dpkg` work; `tree` is what they made, once it is left."""
+    """The root in which `configure` and `unpack_with_dpkg` work; `tree` is what they made once it is left."""
     with _no_services(tree), open_root(tree, changing=True) as inside:
         yield inside
 

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hotdesk.build.inside import locate
-from hotdesk.engines.programs import Inside, Program
+from hotdesk.engines.programs import Inside, Program, open_root
 from hotdesk.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _COMPILER = Path(__file__).with_name("compile_script.py")
 
@@ -27,31 +31,35 @@ for module_folder in sys.argv[1:]:
 """
 
 
-def compile_standard_library(inside: Inside, tree: Path, output: Path) -> None:
-    """Write the `__pycache__` folders of the Python modules in `tree` to the same places below `output`.
-
-    `inside` is that tree.
-    """
+def compile_standard_library(tree: Path, output: Path) -> None:
+    """Write the `__pycache__` folders of the Python modules in `tree` to the same places below `output`."""
     output.mkdir()
-    for interpreter in interpreters(tree):
-        folders = [f"/usr/lib/{interpreter}", "/usr/lib/python3/dist-packages"]
-        there = [folder for folder in folders if (tree / folder.strip("/")).is_dir()]
-        command = [f"/usr/bin/{interpreter}", "-S", "-s", "-P", "-B", "-W", "ignore", "-c", _DRIVER, *there]
-        ended = inside.run(
-            Program(
-                command=tuple(command),
-                environment={"LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0"},
-                stdin=_COMPILER.read_bytes(),
-                directory="/tmp",  # noqa: S108
-                made={"/tmp/output": output},  # noqa: S108
-            )
+    with open_root(tree) as inside:  # not the one of the scripts, which see another `py_compile`
+        for interpreter in interpreters(tree):
+            folders = [f"/usr/lib/{interpreter}", "/usr/lib/python3/dist-packages"]
+            there = [folder for folder in folders if (tree / folder.strip("/")).is_dir()]
+            _compile(inside, interpreter, there, output)
+
+
+def _compile(inside: Inside, interpreter: str, folders: Sequence[str], output: Path) -> None:
+    ended = inside.run(
+        Program(
+            command=(
+                *(f"/usr/bin/{interpreter}", "-S", "-s", "-P", "-B", "-W", "ignore"),
+                *("-c", _DRIVER, *folders),
+            ),
+            environment={"LC_ALL": "C.UTF-8", "PYTHONHASHSEED": "0"},
+            stdin=_COMPILER.read_bytes(),
+            directory="/tmp",  # noqa: S108
+            made={"/tmp/output": output},  # noqa: S108
         )
-        if ended.status:
-            raise EngineError(
-                "the desk's Python could not compile its own modules",
-                why=ended.said.decode(errors="replace").strip()[-2000:] or f"it ended with {ended.status}",
-                hint="run `hotdesk doctor`",
-            )
+    )
+    if ended.status:
+        raise EngineError(
+            "the desk's Python could not compile its own modules",
+            why=ended.said.decode(errors="replace").strip()[-2000:] or f"it ended with {ended.status}",
+            hint="run `hotdesk doctor`",
+        )
 
 
 def interpreters(tree: Path) -> list[str]:

@@ -85,7 +85,7 @@ def finish_system(
     """Let Debian's scripts do their work in the tree, and make the result canonical; what it holds then."""
     tree, bytecode = folder / TREE, folder / "bytecode"
     with open_for_scripts(tree) as inside, ThreadPoolExecutor(1) as pool:
-        compiled = pool.submit(compile_standard_library, inside, tree, bytecode)
+        compiled = pool.submit(compile_standard_library, tree, bytecode)
         changes = run_scripts(inside)
         compiled.result()
     owners = settle_ownership(declared, changes)

@@ -33,10 +33,10 @@ class Program:
     """One program, without a terminal, that sees nothing of the host but what is named here.
 
     As `root` it may change the tree, and chown and mknod answer that they did what they did not; else it is
-    an ordinary user in a tree that is read-only. The keys of `shown`, `room` and `made` are paths inside, their
-    values files or folders of the host: those `shown` cannot be written, those of `room` and `made` can, and
-    what is `made` is on the host afterwards, whatever it may be. Of folders that are shown, files that do not
-    end in `needed` may be missing.
+    an ordinary user in a tree that is read-only. The keys of `shown`, `room` and `made` are paths inside,
+    their values files or folders of the host: those `shown` cannot be written, those of `room` and `made`
+    can, and what is `made` is on the host afterwards, whatever it may be. Of folders that are shown, files
+    that do not end in `needed` may be missing.
     """
 
     command: tuple[str, ...]

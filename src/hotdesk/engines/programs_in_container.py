@@ -2,7 +2,7 @@
 
     create     from an image with nothing in it; nothing runs yet
     cp         the tree, as an archive; all of it belongs to root inside
-    start      `inside.pl begin`, which ends when its input does; and that comes with our end, whatever ends us
+    start      `inside.pl begin`, which ends when its input does: at our own end, whatever ends us
     exec       `inside.pl run` for each program, with what it is shown in front of it and what it made behind
     export     the tree as it is now, where it may have changed
     rm         in any case
@@ -43,7 +43,7 @@ _LABEL = "org.hotdesk.builder"
 _EMPTY = ("dev", "proc", "run", "sys", "tmp")
 """What is in these folders is the engine's, or gone after each program."""
 
-_MADE_BY_ENGINES = ("etc/hosts", "etc/hostname", "etc/resolv.conf", ".dockerenv")
+_MADE_BY_ENGINES = ("etc/hosts", "etc/hostname", "etc/mtab", "etc/resolv.conf", ".dockerenv")
 # To unpack archives and to become another user; SYS_ADMIN is to unmount what an engine mounts in /etc, and is
 # given up before anything of the root runs (inside.pl).
 _RIGHTS = (
@@ -59,7 +59,7 @@ _CHUNK = 1 << 20
 def open_container(
     engine: ContainerEngineName, tree: Path, *, changing: bool, network: bool
 ) -> Iterator[ContainerRoot]:
-    """A container with a copy of `tree`, which is replaced by what became of the copy where it is `changing`."""
+    """A container with a copy of `tree`; where it is `changing`, what became of the copy replaces that."""
     client = Client.of(engine)
     _clean_up(client)
     _have_nothing(client)
