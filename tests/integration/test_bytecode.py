@@ -20,6 +20,7 @@ from tests.support.environments import make_environment
 from hotdesk.build.bytecode import Interpreter, compile_wheel, compile_wheels
 from hotdesk.build.environment import add_bytecode
 from hotdesk.engines.bubblewrap import run_bwrap
+from hotdesk.engines.programs import open_root
 from hotdesk.errors import EngineError
 from hotdesk.keys import bytecode_key
 from hotdesk.layers.contents import read_contents, verify_tree
@@ -69,7 +70,9 @@ def _source(number: int) -> str:
 
 
 def compiled(wheel: Path, interpreter: Interpreter, store: Path, processes: int = 1) -> tuple[Written, ...]:
-    return read_contents(compile_wheel(Store(store), wheel, interpreter, processes)).entries
+    with open_root(interpreter.system) as inside:
+        item = compile_wheel(inside, Store(store), wheel, interpreter, processes)
+    return read_contents(item).entries
 
 
 def test_the_number_of_processes_makes_no_difference(
@@ -157,9 +160,10 @@ def test_a_killed_compilation_is_taken_up_again(
     store = Store(tmp_path / "store")
     program = (
         "import sys; from pathlib import Path; from hotdesk.store import Store\n"
-        "from hotdesk.build.bytecode import Interpreter, compile_wheel\n"
+        "from hotdesk.build.bytecode import Interpreter, compile_wheels\n"
         "store, wheel, system, python = sys.argv[1:]\n"
-        "compile_wheel(Store(Path(store)), Path(wheel), Interpreter(Path(system), python, ('tested',)))\n"
+        "interpreter = Interpreter(Path(system), python, ('tested',))\n"
+        "list(compile_wheels(Store(Path(store)), [Path(wheel)], interpreter))\n"
     )
     arguments = [str(store.root), str(wheel), str(interpreter.system), interpreter.python]
     command = [sys.executable, "-c", program, *arguments]
@@ -170,7 +174,7 @@ def test_a_killed_compilation_is_taken_up_again(
     final = store.item("bytecode", bytecode_key(wheel.name, interpreter.python, interpreter.packages))
     assert not final.exists()
 
-    item = compile_wheel(store, wheel, interpreter)
+    (item,) = compile_wheels(store, [wheel], interpreter)
 
     assert item == final
     assert verify_tree(item) == []
@@ -183,7 +187,7 @@ def test_no_interpreter_is_an_error_that_says_so(
     absent = Interpreter(interpreter.system, "3.2", ())
 
     with pytest.raises(EngineError, match=r"python3\.2"):
-        compile_wheel(Store(tmp_path / "store"), wheel, absent)
+        list(compile_wheels(Store(tmp_path / "store"), [wheel], absent))
     assert not (tmp_path / "store/items").exists()
 
 

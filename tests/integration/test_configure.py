@@ -16,13 +16,13 @@ import pytest
 from tests.support.host import lacking
 from tests.support.terminal import on_a_terminal
 
-from hotdesk.build.configure import configure
+from hotdesk.build.configure import configure, open_for_scripts
 from hotdesk.build.dpkg import write_database
 from hotdesk.build.unpack import Unpacked
 from hotdesk.errors import ConfigureError, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.integration
 
@@ -68,9 +68,16 @@ def a_program(tree: Path, name: str) -> None:
         shutil.copy(found, tree / place / name)
 
 
+def configured(
+    tree: Path, packages: list[Unpacked], tools: Path, told: Callable[[int], None] = lambda _: None
+) -> None:
+    with open_for_scripts(tree) as inside:
+        configure(inside, tree, packages, tools, told)
+
+
 def run(disk: Path, preinst: str) -> None:
     package = Unpacked("filler", {"control": CONTROL, "preinst": f"#!/bin/sh\n{preinst}\n".encode()}, ())
-    configure(a_tree(disk), [package], disk / "tools")
+    configured(a_tree(disk), [package], disk / "tools")
 
 
 def test_a_full_disk_is_not_blamed_on_the_package(namespaces: None, disk: Path) -> None:
@@ -100,7 +107,7 @@ def test_each_package_is_told_when_its_turn_comes(namespaces: None, tmp_path: Pa
     write_database(tree, packages)
     told: list[int] = []
 
-    configure(tree, packages, tmp_path / "tools", told.append)
+    configured(tree, packages, tmp_path / "tools", told.append)
 
     assert told == [1, 1, 1]
 
@@ -123,7 +130,7 @@ def test_links_in_the_tree_do_not_lead_the_host_out_of_it(namespaces: None, tmp_
     package = Unpacked("filler", {"control": CONTROL, "preinst": script.encode()}, ())
 
     with suppress(ConfigureError):  # there is no dpkg in this tree
-        configure(tree, [package], tmp_path / "tools")
+        configured(tree, [package], tmp_path / "tools")
 
     assert (tree / "reached").exists()
     assert [path.name for path in outside.iterdir()] == ["secret"]
@@ -133,12 +140,14 @@ _ON_A_TERMINAL = """
 import sys
 from pathlib import Path
 
-from hotdesk.build.configure import configure
+from hotdesk.build.configure import configure, open_for_scripts
 from hotdesk.build.unpack import Unpacked
 
 tree, tools, preinst = map(Path, sys.argv[1:])
 control = b"Package: filler\\nVersion: 1\\nArchitecture: all\\n"
-configure(tree, [Unpacked("filler", {"control": control, "preinst": preinst.read_bytes()}, ())], tools)
+package = Unpacked("filler", {"control": control, "preinst": preinst.read_bytes()}, ())
+with open_for_scripts(tree) as inside:
+    configure(inside, tree, [package], tools)
 """
 
 _PERL = """#!/bin/sh
@@ -238,7 +247,7 @@ def test_authorities_are_those_of_debians_script_whatever_is_listed(authorities:
     )
 
     with pytest.raises(ConfigureError, match="the base system") as caught:  # there is no dpkg in this tree
-        configure(authorities, [package], authorities.parent / "tools")
+        configured(authorities, [package], authorities.parent / "tools")
     assert "dpkg: not found" in caught.value.why
 
     ours, debians = (

@@ -108,7 +108,8 @@ class _Writer:
         full = f"{self._tree}/{path}"
         if header.kind == "directory":
             self._directory(path)
-            self._modes[path] = header.mode
+            if path:  # an engine's idea of the mode of `/` is its own
+                self._modes[path] = header.mode
             return
         self._directory(path.rpartition("/")[0])
         if path in self._modes or os.path.lexists(full):
