@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hotdesk import doctor
+from hotdesk.engines.checks import no_nested_namespaces
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,6 +29,6 @@ def test_space_is_told_in_gib(tmp_path: Path) -> None:
 
 
 def test_where_proc_cannot_be_written_a_desk_opens_with_less_protection(tmp_path: Path) -> None:
-    check = doctor.no_nested_namespaces(tmp_path)
+    check = no_nested_namespaces(tmp_path)
 
     assert (check.ok, check.needed) == (False, False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -16,6 +15,8 @@ from hotdesk.keys import IMAGE_NAME, Needs, needs_of, unpacked_key
 from hotdesk.layers.contents import verify_tree
 from hotdesk.lock import LOCK_NAME, read_lock
 from hotdesk.oci.pulled import blobs_of
+from hotdesk.portable.files import size_on_disk
+from hotdesk.portable.locks import open_folder, try_lock
 from hotdesk.progress import SILENT
 from hotdesk.store import remove_tree
 
@@ -135,7 +136,7 @@ def _blocks(path: Path | str, seen: set[int]) -> int:
     if status.st_ino in seen:
         return 0
     seen.add(status.st_ino)
-    return status.st_blocks * 512
+    return size_on_disk(status)
 
 
 def collect_garbage(store: Store, progress: Progress = SILENT) -> int:
@@ -211,13 +212,12 @@ def _forget_users(store: Store) -> None:
 def _remove_abandoned(store: Store) -> None:
     """Remove what killed processes were making: its folder's lock is free."""
     for folder in _children(store.root / "tmp"):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not folder.is_dir():
             continue
-        else:
-            remove_tree(folder)
+        handle = open_folder(folder)
+        try:
+            if try_lock(handle):
+                remove_tree(folder)
         finally:
             os.close(handle)
 

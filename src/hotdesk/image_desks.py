@@ -12,7 +12,7 @@ from hotdesk.build.image_root import open_image_root
 from hotdesk.desk import DeskOrder, Owner, claim, condition, open_desk
 from hotdesk.desk.folder import damaged
 from hotdesk.desk.ports import require_free
-from hotdesk.engines import sandbox
+from hotdesk.engines.on_linux import require_sandbox
 from hotdesk.engines.request import PORT, LoadedImage
 from hotdesk.errors import ImageError, NotCachedError
 from hotdesk.keys import IMAGE_NAME
@@ -122,7 +122,7 @@ def open_image_desk(
     """The desk of the image at `source` on `folder`, started and answering."""
     check_folder(folder, preparation)
     if preparation.engine == "sandbox":
-        sandbox.require_sandbox()  # rather now than after the download
+        require_sandbox()  # rather now than after the download
     store = Store(default_store_path(), preparation.progress.note)
     image, found = read_image(source, store, preparation)
     desk = claim(name or source.name, Owner(folder, str(source)), fixed=name is not None)

@@ -25,7 +25,8 @@ from hotdesk.desk import (
 )
 from hotdesk.desk.folder import damaged
 from hotdesk.desk.ports import require_free
-from hotdesk.engines import sandbox
+from hotdesk.engines import on_linux
+from hotdesk.engines.folders import check_project
 from hotdesk.engines.request import (
     NO_LIMITS,
     WORK,
@@ -221,7 +222,7 @@ def prepared_run(
             return
         with _root(store, locked, preparation) as root:
             compile_in_background(store, locked)
-            yield lambda: sandbox.run(RunRequest.of(request, root))
+            yield lambda: on_linux.run(RunRequest.of(request, root))
 
 
 def load_image(
@@ -271,7 +272,7 @@ def _root(
     enough: Callable[[Root], None] | None = None,
 ) -> AbstractContextManager[Root]:
     if not store.item("environment", Keys.of(locked).environment).exists():
-        sandbox.require_sandbox()  # rather now than after the downloads
+        on_linux.require_sandbox()  # rather now than after the downloads
     return open_root(store, locked, offline=preparation.offline, progress=preparation.progress, enough=enough)
 
 
@@ -286,7 +287,7 @@ def own_folders() -> tuple[Path, ...]:
 
 
 def check_folder(folder: Path, preparation: Preparation) -> None:
-    sandbox.check_project(folder, own_folders())
+    check_project(folder, own_folders())
     if folder.resolve() == Path.home().resolve():
         preparation.progress.note(
             "your whole home folder is the project: what runs in the desk can read and change all of it"

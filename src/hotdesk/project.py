@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import platform
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hotdesk.errors import LockStaleError, UsageError
 from hotdesk.lock import LOCK_NAME, Lock, LockedVariant, read_lock
+from hotdesk.portable.machine import machine
 from hotdesk.spec import SPEC_NAME, Spec, explain_stale, read_spec
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ class Project:
 
 def host_platform() -> str:
     """The host as the OCI specification names it, such as `linux/amd64`."""
-    machine = platform.machine()
-    return _PLATFORMS.get(machine, f"linux/{machine}")
+    found = machine()
+    return _PLATFORMS.get(found, f"linux/{found}")
 
 
 def find_project(start: Path) -> Project:

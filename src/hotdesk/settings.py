@@ -25,7 +25,7 @@ def read_settings(path: Path) -> Mapping[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"`{path}` cannot be read", why=str(error)) from None
     except RecursionError:
         raise SettingsError(f"`{path}` cannot be read", why="a value is nested too deep") from None

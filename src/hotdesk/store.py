@@ -22,7 +22,6 @@ removed before it is used.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -32,9 +31,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from hotdesk.errors import StoreError
+from hotdesk.portable.files import SAFELY, flush_disks
+from hotdesk.portable.locks import lock, open_folder, try_lock
+from hotdesk.portable.machine import boot, user_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+
+    from hotdesk.portable.locks import Hold
 
 Kind = Literal["wheel", "bytecode", "system", "environment", "spare", "built", "image", "pulled", "unpacked"]
 Shelf = Literal["download", "blob"]
@@ -97,7 +101,7 @@ class Store:
         final = self.item(kind, key)
         if final.exists():
             return final
-        with self._locked(f"{kind}-{key}", fcntl.LOCK_EX, f"another process that makes the same {kind}"):
+        with self._locked(f"{kind}-{key}", "alone", f"another process that makes the same {kind}"):
             if final.exists():
                 return final
             with self.scratch() as scratch:
@@ -116,7 +120,7 @@ class Store:
         with ExitStack() as stack:
             for kind, key in sorted(items):
                 what = f"the process that removes this {kind}"
-                stack.enter_context(self._locked(_in_use(kind, key), fcntl.LOCK_SH, what))
+                stack.enter_context(self._locked(_in_use(kind, key), "shared", what))
             yield
 
     def remove(self, kind: str, key: str) -> bool:
@@ -133,14 +137,14 @@ class Store:
 
     def mark_unsettled(self, kind: str, key: str) -> None:
         """The item or file is about to change; it is in memory only until the next `settle`."""
-        (self._folder("unsettled") / f"{_boot()}.{kind}.{key}").touch()
+        (self._folder("unsettled") / f"{boot()}.{kind}.{key}").touch()
 
     def settle(self) -> None:
         """Wait until all that was made so far is on the disk."""
         before = self._unsettled()
         if not before:
             return
-        os.sync()
+        flush_disks()
         now = self._unsettled()
         for name in before.keys() & now.keys():
             if before[name] == now[name]:  # else it was marked again meanwhile
@@ -154,7 +158,7 @@ class Store:
         """Remove what was not on the disk for certain when the machine went down; it is made again."""
         if not self._left_by_another_boot():
             return
-        with self._locked("unsettled", fcntl.LOCK_EX, "another process that looks after a power failure"):
+        with self._locked("unsettled", "alone", "another process that looks after a power failure"):
             for name in self._left_by_another_boot():
                 _, kind, key = name.split(".", 2)
                 if self.remove(kind, key):
@@ -163,7 +167,7 @@ class Store:
     def _left_by_another_boot(self) -> list[str]:
         if not (names := self._unsettled()):
             return []
-        ours = _boot()
+        ours = boot()
         return [name for name in names if not name.startswith(ours)]
 
     def _unsettled(self) -> dict[str, int]:
@@ -189,9 +193,9 @@ class Store:
         parent = self._folder("tmp")
         folder = Path(tempfile.mkdtemp(dir=parent))
         folder.chmod(0o700)
-        handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        handle = open_folder(folder)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            lock(handle)
             yield folder
         finally:
             os.close(handle)
@@ -200,7 +204,7 @@ class Store:
     @contextmanager
     def exclusive(self, name: str) -> Iterator[None]:
         """Hold the lock `name` alone; waits for whoever holds it."""
-        with self._locked(name, fcntl.LOCK_EX, "another hotdesk process that does the same"):
+        with self._locked(name, "alone", "another hotdesk process that does the same"):
             yield
 
     @contextmanager
@@ -208,38 +212,31 @@ class Store:
         """Hold the lock `name` alone where nobody holds it; tells whether we do, and never waits."""
         handle = self._open_lock(name)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            ours = True
-        except BlockingIOError:
-            ours = False
-        try:
-            yield ours
+            yield try_lock(handle)
         finally:
             os.close(handle)
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
         """Keep garbage collection away while artifacts and items are made and taken; many may hold it."""
-        with self._locked("store", fcntl.LOCK_SH, "`hotdesk cache gc` or `verify` of this store to end"):
+        with self._locked("store", "shared", "`hotdesk cache gc` or `verify` of this store to end"):
             self.remove_unsettled()
             yield
 
     @contextmanager
     def unused(self) -> Iterator[None]:
         """Wait until no process makes or takes anything, and keep the store to ourselves."""
-        with self._locked("store", fcntl.LOCK_EX, "other hotdesk processes that work on this store"):
+        with self._locked("store", "alone", "other hotdesk processes that work on this store"):
             yield
 
     @contextmanager
-    def _locked(self, name: str, how: int, what: str) -> Iterator[None]:
+    def _locked(self, name: str, hold: Hold, what: str) -> Iterator[None]:
         """`what` is whoever holds the lock, in words."""
         handle = self._open_lock(name)
         try:
-            try:
-                fcntl.flock(handle, how | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not try_lock(handle, hold):
                 with self._telling(what):
-                    fcntl.flock(handle, how)
+                    lock(handle, hold)
             yield
         finally:
             os.close(handle)
@@ -263,7 +260,7 @@ class Store:
 
     def _open_lock(self, name: str) -> int:
         path = self._folder("locks") / name
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return os.open(path, os.O_RDWR | os.O_CREAT | SAFELY, 0o600)
 
     def _folder(self, name: str) -> Path:
         folder = self.root / name
@@ -284,7 +281,7 @@ class Store:
         with suppress(FileExistsError):
             self.root.mkdir(mode=0o700)
         found = self.root.stat()
-        if found.st_uid != os.geteuid():
+        if found.st_uid != user_ids()[0]:
             raise StoreError(
                 f"the store at {self.root} is somebody else's",
                 why=f"it belongs to user {found.st_uid}, who could change what runs on your desks",
@@ -300,10 +297,6 @@ class Store:
 
 def _in_use(kind: str, key: str) -> str:
     return f"in-use-{kind}-{key}"
-
-
-def _boot() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
 
 
 def remove_tree(path: Path) -> None:

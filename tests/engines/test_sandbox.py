@@ -11,7 +11,7 @@ from hotdesk.engines.sandbox import (
     bwrap_options,
     check,
     check_project,
-    sandbox_environment,
+    desk_environment,
     sandbox_files,
 )
 from hotdesk.errors import EngineError, UsageError
@@ -73,7 +73,7 @@ def test_the_network_is_the_hosts_unless_refused() -> None:
     assert "--unshare-net" in bwrap_options(alone, host)
     assert "/etc/resolv.conf" not in bwrap_options(alone, host)
     assert "/etc/ca.pem" not in bwrap_options(alone, host)
-    assert "SSL_CERT_FILE" not in sandbox_environment(alone, host)
+    assert "SSL_CERT_FILE" not in desk_environment(alone, host)
 
 
 def test_shared_memory_is_half_of_the_machines() -> None:
@@ -95,14 +95,14 @@ def test_what_root_could_use_in_proc_is_covered() -> None:
 def test_a_private_authority_is_trusted_inside_as_well() -> None:
     host = replace(HOST, ca_bundle=Path("/etc/company.pem"))
 
-    environment = sandbox_environment(REQUEST, host)
+    environment = desk_environment(REQUEST, host)
 
     assert follows(bwrap_options(REQUEST, host), "/etc/company.pem", environment["SSL_CERT_FILE"])
     assert environment["REQUESTS_CA_BUNDLE"] == environment["SSL_CERT_FILE"]
 
 
 def test_the_requests_own_variables_win() -> None:
-    environment = sandbox_environment(replace(REQUEST, environment={"LANG": "de_DE.UTF-8"}), HOST)
+    environment = desk_environment(replace(REQUEST, environment={"LANG": "de_DE.UTF-8"}), HOST)
 
     assert environment["LANG"] == "de_DE.UTF-8"
 

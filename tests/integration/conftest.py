@@ -17,7 +17,7 @@ from tests.support.engines import docker_daemon, podman_storage
 from tests.support.host import lacking
 from tests.support.locked_index import LockedIndex
 
-from hotdesk.doctor import sandbox_starts
+from hotdesk.engines.checks import sandbox_starts
 from hotdesk.engines.request import Network, Root
 from hotdesk.keys import Keys
 from hotdesk.project import find_project

@@ -124,6 +124,7 @@ def test_another_user_makes_no_difference(wheel: Path, interpreter: Interpreter,
                 os.setgroups([])
                 os.setresgid(12_345, 12_345, 12_345)
                 os.setresuid(12_345, 12_345, 12_345)
+                os.environ["HOME"] = str(theirs)
                 status = int(compiled(theirs / "wheel", interpreter, theirs / "store") != before)
             finally:
                 os._exit(status)

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("namespaces")]
 _CHECKS = """
 import json
 from dataclasses import asdict
-from hotdesk.doctor import sandbox_starts
+from hotdesk.engines.checks import sandbox_starts
 print(json.dumps([asdict(check) for check in sandbox_starts()]))
 """
 

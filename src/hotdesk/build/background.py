@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from hotdesk.errors import HotdeskError
 from hotdesk.keys import Keys, interpreter_hashes
 from hotdesk.layers.contents import TREE
+from hotdesk.portable.machine import be_nice
 
 if TYPE_CHECKING:
     from hotdesk.lock import LockedVariant
@@ -142,7 +143,7 @@ def _main() -> None:
 
     from hotdesk.store import Store
 
-    os.nice(10)
+    be_nice(10)
     store = Store(Path(sys.argv[1]))
     locked = pickle.loads(sys.stdin.buffer.read())  # noqa: S301 - from our own parent
     if locked:

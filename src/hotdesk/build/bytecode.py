@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from hotdesk.engines.programs import Program, open_root
 from hotdesk.errors import EngineError
 from hotdesk.keys import bytecode_key
 from hotdesk.layers.contents import TREE, read_contents, scan_tree, write_contents
+from hotdesk.portable.machine import processors
 from hotdesk.progress import SILENT
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def compile_wheels(
 
     Interrupted at any point, what was made stays.
     """
-    jobs = jobs or len(os.sched_getaffinity(0))
+    jobs = jobs or processors()
     with (
         progress.task("compiling", len(wheels)) as task,
         open_root(interpreter.system) as inside,

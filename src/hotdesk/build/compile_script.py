@@ -19,6 +19,8 @@ import marshal
 import os
 import sys
 
+assert sys.platform == "linux"
+
 PREFIX = "/opt/desk"
 CHUNK = 32  # modules for each fork; part of the result, so another number needs another recipe name
 _UNCHECKED_HASH = (0b01).to_bytes(4, "little")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from hotdesk.errors import UnsafeArchiveError
 from hotdesk.layers.contents import TREE, Contents, differences, read_contents, scan_tree
 from hotdesk.layers.entries import File, Link, Written, write_tree
+from hotdesk.portable.files import FOLDER, SAFELY, set_mode
 from hotdesk.progress import SILENT
 from hotdesk.store import remove_tree
 
@@ -254,7 +255,7 @@ def _link_files(source: Path, target: Path, names: Iterable[str]) -> None:
 
 @contextmanager
 def _opened(folder: Path) -> Iterator[int]:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    descriptor = os.open(folder, os.O_RDONLY | FOLDER | SAFELY)
     try:
         yield descriptor
     finally:
@@ -277,7 +278,7 @@ def _copy(name: str, source: int, new_name: str, target: int) -> None:
         open(new_name, "xb", opener=lambda path, flags: os.open(path, flags, 0o600, dir_fd=target)) as copy,
     ):
         shutil.copyfileobj(original, copy, 1 << 20)
-        os.fchmod(copy.fileno(), os.fstat(original.fileno()).st_mode & 0o777)
+        set_mode(copy.fileno(), os.fstat(original.fileno()).st_mode & 0o777)
 
 
 def _make_directory(path: str) -> None:

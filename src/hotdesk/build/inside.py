@@ -11,6 +11,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from hotdesk.errors import ConfigureError
+from hotdesk.portable.files import SAFELY, set_mode
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,10 +66,10 @@ def write(root: Path, path: str, content: bytes, mode: int = 0o644) -> None:
     if _is_file(place):
         mode = place.stat().st_mode & 0o777
     place.unlink(missing_ok=True)
-    descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFELY, 0o600)
     with open(descriptor, "wb") as file:
         file.write(content)
-        os.fchmod(descriptor, mode)
+        set_mode(descriptor, mode)
 
 
 def make_folder(root: Path, path: str) -> Path:

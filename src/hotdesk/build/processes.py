@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Self
 from hotdesk import COLLECTS_AFTER, errors
 from hotdesk.lock import debian_from_json, debian_to_json
 from hotdesk.lock_base import base_from_json, base_to_json
+from hotdesk.portable.machine import be_nice, processors
 from hotdesk.progress import SILENT
 from hotdesk.store import Store
 
@@ -116,7 +117,7 @@ class Unpackers:
         self._python = python
         self._jobs: PriorityQueue[tuple[tuple[int, int], int, _Job]] = PriorityQueue()
         self._number = itertools.count()
-        self._most = min(_MOST_UNPACKERS, len(os.sched_getaffinity(0)))
+        self._most = min(_MOST_UNPACKERS, processors())
         self._begin_with = max(1, self._most - spared)
         self._threads: list[threading.Thread] = []
         self._workers: list[Worker] = []
@@ -284,7 +285,7 @@ def _work_on_wheels(store: Store) -> None:
     for line in sys.stdin:
         match json.loads(line):
             case {"unpack": job}:
-                os.setpriority(os.PRIO_PROCESS, 0, _NICENESS_OF_WHEELS)
+                be_nice(_NICENESS_OF_WHEELS)
                 _answer(partial(_unpack, store, job))
             case {"measure": recipe}:
                 _answer(partial(_measure, store, recipe))

@@ -19,6 +19,7 @@ from hotdesk.errors import StoreError
 from hotdesk.layers.contents import TREE, read_contents
 from hotdesk.layers.entries import Directory, File, Link
 from hotdesk.oci.layer import Member, in_order, roots
+from hotdesk.portable.files import SAFELY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -143,7 +144,7 @@ def _on_disk(tree: Path, written: Written) -> Entry:
 
 def _read(path: str, size: int, sha256: str) -> Iterator[bytes]:
     digest = hashlib.sha256()
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | SAFELY)
     try:
         # A byte more than there should be: more memory than is needed costs more time than a small file.
         while piece := os.read(descriptor, min(_PIECE, size + 1)):

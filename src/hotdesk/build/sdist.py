@@ -27,6 +27,7 @@ from uv import find_uv_bin
 from hotdesk.engines.programs import Program, open_root
 from hotdesk.errors import BuildRequiredError, HashMismatchError
 from hotdesk.keys import built_key
+from hotdesk.portable.files import NOT_WAITING, SAFELY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -169,7 +170,7 @@ def _answer(out: Path, name: str) -> list[str]:
 
 def open_result(path: Path) -> BinaryIO:
     """A file that a sandbox wrote: neither a link to one of the host's, nor a pipe that never ends."""
-    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb")
+    file = os.fdopen(os.open(path, os.O_RDONLY | NOT_WAITING | SAFELY), "rb")
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))

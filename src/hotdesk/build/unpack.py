@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from hotdesk.errors import ConfigureError, UnsafeArchiveError
 from hotdesk.layers.debian import MERGED, Deb, Member, Ownership, disk_mode, open_deb
+from hotdesk.portable.files import SAFELY, set_mode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -167,13 +168,13 @@ class SystemTree:
             if not self._take(package, member):
                 return
             # Opened under the lock: whoever takes the path later unlinks this very file.
-            descriptor = os.open(full, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+            descriptor = os.open(full, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFELY, 0o600)
         try:
             for piece in content:
                 view = memoryview(piece)
                 while view:
                     view = view[os.write(descriptor, view) :]
-            os.fchmod(descriptor, disk_mode(member.owner, directory=False))
+            set_mode(descriptor, disk_mode(member.owner, directory=False))
             os.utime(descriptor, (MTIME, MTIME))
         finally:
             os.close(descriptor)

@@ -22,7 +22,6 @@ that only looks alive, and no process id is trusted without the lock.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import os
@@ -35,6 +34,9 @@ from typing import TYPE_CHECKING, Any
 
 from hotdesk.engines.request import LoadedImage, Root
 from hotdesk.errors import DeskError
+from hotdesk.portable.files import SAFELY
+from hotdesk.portable.locks import Hold, lock, try_lock
+from hotdesk.portable.machine import user_ids
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -128,7 +130,7 @@ def check_private(folder: Path) -> None:
     problem = ""
     if not stat.S_ISDIR(found.st_mode):
         problem = "it is a link or a file, not a folder"
-    elif found.st_uid != os.geteuid():
+    elif found.st_uid != user_ids()[0]:
         problem = f"it belongs to user {found.st_uid}"
     elif found.st_mode & 0o077:
         problem = f"others may use it (mode {stat.S_IMODE(found.st_mode):o})"
@@ -162,7 +164,7 @@ def read_desk(folder: Path) -> Desk | None:
     """What `write_desk` wrote, None where no desk was ever started there; `DeskError` where it is damaged."""
     try:
         check_private(folder)
-        descriptor = os.open(folder / "desk.json", os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(folder / "desk.json", os.O_RDONLY | SAFELY)
         with os.fdopen(descriptor, "rb") as file:
             return _parse(file.read(), folder)
     except (FileNotFoundError, NotADirectoryError):
@@ -183,7 +185,7 @@ def write_private(path: Path, content: bytes) -> None:
     """Replace the file in one step; only its owner may read it."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFELY, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
@@ -194,7 +196,7 @@ def write_private(path: Path, content: bytes) -> None:
 
 def open_private(path: Path, flags: int = os.O_RDWR) -> int:
     """A descriptor of a file that is made when it is not there; never through a link."""
-    return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    return os.open(path, flags | os.O_CREAT | SAFELY, 0o600)
 
 
 @contextmanager
@@ -206,7 +208,7 @@ def exclusive(path: Path) -> Iterator[None]:
     while True:
         descriptor = open_private(path)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            lock(descriptor)
             if _is_still(path, descriptor):  # else who held it has removed it, and it locks nothing
                 yield
                 return
@@ -219,12 +221,7 @@ def try_exclusive(path: Path) -> Iterator[bool]:
     """Hold the lock on this file alone where nobody holds it; tells whether we do, and never waits."""
     descriptor = open_private(path)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        ours = _is_still(path, descriptor)
-    except BlockingIOError:
-        ours = False
-    try:
-        yield ours
+        yield try_lock(descriptor) and _is_still(path, descriptor)
     finally:
         os.close(descriptor)
 
@@ -236,19 +233,16 @@ def _is_still(path: Path, descriptor: int) -> bool:
         return False
 
 
-def is_locked(path: Path, probe: int = fcntl.LOCK_SH) -> bool:
+def is_locked(path: Path, probe: Hold = "shared") -> bool:
     """Whether somebody holds a lock on the file that keeps `probe` away."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | SAFELY)
     except FileNotFoundError:
         return False
     try:
-        fcntl.flock(descriptor, probe | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return not try_lock(descriptor, probe)
     finally:
         os.close(descriptor)
-    return False
 
 
 def _parse(content: bytes, folder: Path) -> Desk:

@@ -14,6 +14,8 @@ from hotdesk.desk.runner import Activity
 from hotdesk.engines import containers
 from hotdesk.engines.client import ENGINES, Client
 from hotdesk.engines.request import PORT, ContainerRequest, LoadedImage
+from hotdesk.portable.files import SAFELY
+from hotdesk.portable.machine import user_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,8 +53,8 @@ def container_of(folder: Path) -> Container | None:
     What somebody else wrote does not count: it could lead us to a server of his.
     """
     try:
-        with open(os.open(folder / _RECORD, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
-            if os.fstat(file.fileno()).st_uid != os.geteuid():
+        with open(os.open(folder / _RECORD, os.O_RDONLY | SAFELY), "rb") as file:
+            if os.fstat(file.fileno()).st_uid != user_ids()[0]:
                 return None
             found = json.loads(file.read())
         chosen = {str(name): str(value) for name, value in found["chosen"].items()}

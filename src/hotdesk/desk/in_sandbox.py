@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
+
+assert sys.platform == "linux"
 
 from hotdesk.desk import folder as folders
 from hotdesk.desk import jupyter

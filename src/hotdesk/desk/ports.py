@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
 import struct
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from hotdesk.desk.folder import data_path, make_folder, open_private
 from hotdesk.errors import DeskError
+from hotdesk.portable.locks import try_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,12 +95,10 @@ def listener(port: int, top: Path = Path("/proc")) -> str:
 
 def _reserve(path: Path) -> int | None:
     descriptor = open_private(path)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
+    if try_lock(descriptor):
+        return descriptor
+    os.close(descriptor)
+    return None
 
 
 def _listening_socket(port: int, top: Path) -> tuple[str, int] | None:

@@ -6,7 +6,6 @@ same spec cannot end up with one desk or one home.
 
 from __future__ import annotations
 
-import fcntl
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 from hotdesk.desk import folder as folders
 from hotdesk.desk.folder import Desk
 from hotdesk.errors import DeskError
+from hotdesk.portable.locks import lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +54,7 @@ def occupied(name: str, owner: Owner) -> Iterator[Desk]:
         desk = _claim(name, owner, fixed=False)
         desk.home.mkdir(mode=0o700, exist_ok=True)
         descriptor = folders.open_private(desk.folder / "used")
-        fcntl.flock(descriptor, fcntl.LOCK_SH)  # nobody holds it alone, so this does not wait
+        lock(descriptor, "shared")  # nobody holds it alone, so this does not wait
     try:
         yield desk
     finally:
@@ -65,7 +65,7 @@ def release(name: str) -> Path:
     """Take the folder of this name out of the register in one step; where it is now."""
     folder = folders.desk_folder(name)
     with _names():
-        if folders.is_locked(folder / "used", fcntl.LOCK_EX):
+        if folders.is_locked(folder / "used", "alone"):
             raise DeskError(
                 f"a command runs in the home of the desk `{name}`",
                 hint="end what `hotdesk run` or `hotdesk shell` started there",

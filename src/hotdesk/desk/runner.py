@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from hotdesk.engines.on_linux import require_sandbox
 from hotdesk.engines.request import LoadedImage
 
 if TYPE_CHECKING:
@@ -61,7 +63,32 @@ def new_runner(root: Root | LoadedImage, folder: Path) -> Runner:
     return ContainerRunner(folder, new_container(root.engine))
 
 
-def _in_sandbox(folder: Path) -> Runner:
-    from hotdesk.desk.in_sandbox import SandboxRunner
+if sys.platform == "linux":
 
-    return SandboxRunner(folder)
+    def _in_sandbox(folder: Path) -> Runner:
+        from hotdesk.desk.in_sandbox import SandboxRunner
+
+        return SandboxRunner(folder)
+
+else:
+
+    class _NoRunner:
+        """Where there is no sandbox, none runs, and none ever did."""
+
+        def start(self, order: DeskOrder, desk: Desk, record: Callable[[], None]) -> None:  # noqa: ARG002
+            require_sandbox()
+
+        def activity(self) -> Activity:
+            return Activity(runs=False)
+
+        def end_politely(self, within: float) -> None:
+            """Nothing runs."""
+
+        def end(self) -> None:
+            """Nothing runs."""
+
+        def explain_end(self, log: str) -> EngineError | None:  # noqa: ARG002
+            return None
+
+    def _in_sandbox(folder: Path) -> Runner:  # noqa: ARG001
+        return _NoRunner()

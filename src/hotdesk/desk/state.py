@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from hotdesk.desk.ports import LOOPBACK
 from hotdesk.desk.runner import runner_of
 from hotdesk.errors import DeskError, EngineError
+from hotdesk.portable.files import SAFELY
+from hotdesk.portable.machine import boot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from hotdesk.desk.folder import Desk
 
@@ -80,7 +82,7 @@ def wait_until_ready(desk: Desk, within: float = _READY_WITHIN) -> None:
 def read_log(desk: Desk, *, follow: bool = False) -> Iterator[str]:
     """The log in pieces; with `follow`, what is added too, until the desk ends."""
     try:
-        descriptor = os.open(desk.log, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(desk.log, os.O_RDONLY | SAFELY)
     except FileNotFoundError:
         raise DeskError(
             f"the desk `{desk.name}` has no log",
@@ -120,7 +122,7 @@ def _paced(look: Callable[[], _Found]) -> Callable[[], _Found]:
 
 
 def this_boot() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return boot()
 
 
 def _answers(desk: Desk) -> bool:

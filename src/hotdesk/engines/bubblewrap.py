@@ -6,8 +6,11 @@ A desk (`sandbox.py`) and the steps of a build that run a package's own code (`h
 from __future__ import annotations
 
 import os
+import sys
 from contextlib import ExitStack, contextmanager
 from typing import IO, TYPE_CHECKING
+
+assert sys.platform == "linux"
 
 from hotdesk.errors import EngineError
 

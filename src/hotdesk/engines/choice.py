@@ -5,20 +5,39 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, get_args
 
+from hotdesk.engines.on_linux import may_have_sandbox
 from hotdesk.engines.request import EngineName
-from hotdesk.errors import SettingsError
+from hotdesk.errors import EngineError, SettingsError
 from hotdesk.settings import read_settings, settings_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from hotdesk.engines.request import ContainerEngineName
+
 _VARIABLE, _SETTING = "HOTDESK_ENGINE", "engine"
 
 
 def default_engine(environment: Mapping[str, str] = os.environ, settings: Path | None = None) -> EngineName:
-    """`HOTDESK_ENGINE`, else `engine` in the user's settings, else the sandbox."""
-    return chosen_engine(_VARIABLE, _SETTING, environment, settings) or "sandbox"
+    """`HOTDESK_ENGINE`, else `engine` in the user's settings, else the sandbox if it can be, else another."""
+    if chosen := chosen_engine(_VARIABLE, _SETTING, environment, settings):
+        return chosen
+    # Not tried, or each command would take longer; where only a trial tells, the error of that says more.
+    return "sandbox" if may_have_sandbox() else find_container_engine() or "sandbox"
+
+
+def find_container_engine() -> ContainerEngineName | None:
+    """Docker where it answers, else Podman; None where neither does."""
+    from hotdesk.engines.client import ENGINES, Client
+
+    for name in ENGINES:
+        try:
+            Client.of(name).server()
+        except EngineError:
+            continue
+        return name
+    return None
 
 
 def chosen_engine(

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import math
 import os
-import signal
 import sys
-import time
 from typing import TYPE_CHECKING
 
 from hotdesk.engines.client import ENGINES, Client
-from hotdesk.engines.host import Host, read_host
+from hotdesk.engines.folders import below, check_folders
+from hotdesk.engines.host import CA_INSIDE, Host, desk_environment, read_host
+from hotdesk.engines.on_linux import call
 from hotdesk.engines.request import HOME, PORT, USER, USER_ID, WORK
-from hotdesk.engines.sandbox import CA_INSIDE, below, check_folders, sandbox_environment
+from hotdesk.portable.machine import user_ids
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -31,8 +31,6 @@ _IN_BACKGROUND = ("--detach",)
 _IN_FOREGROUND = ("--rm", "--interactive", "--log-driver", "none")
 _ACCOUNTS = ("/etc/passwd", "/etc/group")
 _KNOWN_USERS = {(0, 0), (USER_ID, USER_ID)}
-_STARTS_WITHIN = 10.0  # seconds
-_DIES_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
 
 def run(request: ContainerRequest, folder: Path) -> int:
@@ -42,7 +40,7 @@ def run(request: ContainerRequest, folder: Path) -> int:
     """
     client = Client.of(request.image.engine)
     how = [*_IN_FOREGROUND, *(["--tty"] if _on_a_terminal() else [])]
-    code = _run(client, request.name, _prepared(client, request, folder, how))
+    code = call(client, request.name, _prepared(client, request, folder, how))
     if code < 0:  # the engine's program was killed, and could not end what it started
         client.try_("rm", "--force", request.name)
         return 128 - code
@@ -72,7 +70,7 @@ def _prepared(client: Client, request: ContainerRequest, folder: Path, how: Sequ
     refuse_other_machines(client)
     check_folders(request)
     host = read_host()
-    user = (0, 0) if client.server().rootless else (os.geteuid(), os.getegid())
+    user = (0, 0) if client.server().rootless else user_ids()
     contents = {f"/run/{path}": content for path, content in request.files.items()}
     contents |= accounts(client, request.image, user, folder)
     files = {inside: _written(folder, inside, content) for inside, content in contents.items()}
@@ -140,7 +138,7 @@ def _network(request: ContainerRequest) -> list[str]:
 def _environment(request: ContainerRequest, host: Host) -> list[str]:
     """The caller's own variables are only named here: a proxy's may hold a password."""
     options: list[str] = []
-    for name, value in sandbox_environment(request, host).items():
+    for name, value in desk_environment(request, host).items():
         options += ["--env", name if host.environment.get(name) == value else f"{name}={value}"]
     return options
 
@@ -236,41 +234,3 @@ def _write(path: Path, content: bytes) -> None:
 
 def _on_a_terminal() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
-
-
-def _run(client: Client, name: str, arguments: Sequence[str]) -> int:
-    """The exit code of the engine's program, negative for a signal; it has the terminal."""
-    import subprocess
-
-    command = client.command(arguments)
-    if sys.platform != "linux":
-        return subprocess.call(command, env=client.environment)
-    from hotdesk.engines.waiting import FORWARDED, wait_and_pass_on
-
-    received = [number for number in FORWARDED if signal.getsignal(number) != signal.SIG_IGN]
-    previous = signal.pthread_sigmask(signal.SIG_BLOCK, {*received, signal.SIGCHLD})
-    try:
-        child = subprocess.Popen(command, env=client.environment, preexec_fn=_end_with_parent)  # noqa: PLW1509  # no thread
-        return wait_and_pass_on(child.pid, received, lambda number: _send(client, name, child.pid, number))
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
-
-
-def _send(client: Client, name: str, program: int, number: signal.Signals) -> None:
-    """Pass the signal on to the container; waits for one that is about to start.
-
-    Not through the program: Podman's ends with a signal that comes just after the container's start.
-    """
-    give_up = time.monotonic() + _STARTS_WITHIN
-    while client.try_("kill", "--signal", number.name, name).returncode and time.monotonic() < give_up:
-        if os.waitid(os.P_PID, program, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-            return
-        time.sleep(0.05)
-
-
-def _end_with_parent() -> None:
-    """In the child: the engine's program hears of our end, whatever ends us, and tells the container."""
-    import ctypes
-
-    ctypes.CDLL(None).prctl(_DIES_WITH_PARENT, int(signal.SIGTERM))
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())

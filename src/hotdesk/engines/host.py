@@ -7,10 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hotdesk.engines.request import HOME, PREFIX, USER
+from hotdesk.portable.files import is_read_only
+from hotdesk.portable.machine import memory
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from hotdesk.engines.request import Request
+
 _CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+CA_INSIDE = "/run/hotdesk/ca.pem"
 _PASSED = ("TERM", "COLORTERM", "NO_COLOR")
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy")
 
@@ -70,7 +77,7 @@ def read_host(environment: Mapping[str, str] | None = None, top: Path = Path("/"
     resolver = Path(os.path.realpath(top / "etc/resolv.conf"))
     hardware = (top / "sys/devices/system" / name for name in ("cpu", "node"))
     return Host(
-        memory=_memory(),
+        memory=memory(),
         resolver=resolver if resolver.is_file() else None,
         hosts=_text(top / "etc/hosts"),
         time_zone=_time_zone(environment, top),
@@ -87,7 +94,7 @@ def can_forbid_namespaces(top: Path = Path("/")) -> bool:
     """Whether /proc/sys/user can be written by those who may: a container often mounts it read-only."""
     folder = top / "proc/sys/user"
     try:
-        return not os.statvfs(folder).f_flag & os.ST_RDONLY and (folder / "max_user_namespaces").exists()
+        return not is_read_only(folder) and (folder / "max_user_namespaces").exists()
     except OSError:
         return False
 
@@ -118,12 +125,27 @@ def _time_zone(environment: Mapping[str, str], top: Path) -> str:
     return target.partition("/zoneinfo/")[2] or _text(top / "etc/timezone").strip() or "UTC"
 
 
-def _memory() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
+
+
+def desk_environment(request: Request, host: Host) -> dict[str, str]:
+    """Every variable that the command sees."""
+    environment = {
+        "PATH": f"{PREFIX}/bin:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin",
+        "HOME": HOME,
+        "USER": USER,
+        "LOGNAME": USER,
+        "SHELL": "/bin/bash",
+        "LANG": "C.UTF-8",
+        "TZ": host.time_zone,
+        "VIRTUAL_ENV": PREFIX,
+        "PYTHONNOUSERSITE": "1",
+        **host.environment,
+    }
+    if request.network == "host" and host.ca_bundle:
+        environment |= dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), CA_INSIDE)
+    return environment | dict(request.environment)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import warnings
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
+
+assert sys.platform == "linux"
 
 from hotdesk.engines.landlock import close_scopes, open_scopes
 from hotdesk.errors import EngineError

@@ -6,27 +6,16 @@ whether root asks, by default whether this process is root's.
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass
+import sys
 from pathlib import Path
 
+assert sys.platform == "linux"
+
+from hotdesk.engines.check import Check
 from hotdesk.errors import EngineError
+from hotdesk.portable.machine import user_ids
 
 _DOCKER = "or use Docker or Podman instead"
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One finding about the host; `why` says what was seen, `cure` what to do about it where it is not ok.
-
-    With `needed` False a desk opens all the same, with less protection or later.
-    """
-
-    name: str
-    ok: bool
-    why: str = ""
-    cure: str = ""
-    needed: bool = True
 
 
 def namespace_checks(bwrap: str, top: Path = Path("/")) -> list[Check]:
@@ -140,7 +129,7 @@ def _cure_by_message(message: str) -> str:
 
 
 def _is_root(said: bool | None) -> bool:
-    return os.geteuid() == 0 if said is None else said
+    return user_ids()[0] == 0 if said is None else said
 
 
 def _installation(bwrap: str) -> str:

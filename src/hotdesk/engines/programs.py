@@ -8,13 +8,13 @@ file system or a mount of the engine's makes of it. What comes of it is the same
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from typing import IO, TYPE_CHECKING, Protocol
 
-from hotdesk.engines.choice import chosen_engine
+from hotdesk.engines.choice import chosen_engine, find_container_engine
+from hotdesk.engines.on_linux import require_sandbox, sandbox_root
 from hotdesk.errors import EngineError
 
 if TYPE_CHECKING:
@@ -76,9 +76,7 @@ def open_root(tree: Path, *, changing: bool = False, network: bool = False) -> I
     """
     engine = builder()
     if engine == "sandbox":
-        from hotdesk.engines.programs_in_sandbox import SandboxRoot
-
-        yield SandboxRoot(tree, network=network)
+        yield sandbox_root(tree, network=network)
         return
     from hotdesk.engines.programs_in_container import open_container
 
@@ -97,39 +95,19 @@ def builder() -> EngineName:
 @cache
 def _found() -> EngineName:
     """The sandbox where it starts, else Docker, else Podman."""
-    from hotdesk.engines.client import Client
-
-    trouble = sandbox_trouble()
-    if trouble is None:
+    try:
+        require_sandbox()
+    except EngineError as error:
+        trouble = error
+    else:
         return "sandbox"
-    for name in ("docker", "podman"):
-        try:
-            Client.of(name).require()
-        except EngineError:
-            continue
-        return name
+    if found := find_container_engine():
+        return found
     raise EngineError(
         trouble.what,
         why=trouble.why,
         hint=f"{trouble.hint}\nor start Docker or Podman: where one answers, hotdesk builds in it by itself",
     )
-
-
-def sandbox_trouble() -> EngineError | None:
-    """Why this host makes no sandbox, None where it does."""
-    if sys.platform != "linux":
-        return EngineError(
-            "this machine makes no sandbox",
-            why="a desk's programs are Linux programs, and this is no Linux",
-            hint="install Docker or Podman, and open desks with `--engine docker` or `--engine podman`",
-        )
-    from hotdesk.engines.sandbox import require_sandbox
-
-    try:
-        require_sandbox()
-    except EngineError as error:
-        return error
-    return None
 
 
 def read_said(log: IO[bytes]) -> bytes:

@@ -51,7 +51,6 @@ _RIGHTS = (
     "SYS_ADMIN", "SYS_CHROOT",
 )  # fmt: skip
 _SCRIPT = Path(__file__).with_name("inside.pl")
-_MACHINES = {"arm64": "aarch64", "AMD64": "x86_64"}
 _CHUNK = 1 << 20
 
 
@@ -190,8 +189,7 @@ class ContainerRoot:
 def _told(program: Program, feed: str, log: str) -> Iterator[bytes]:
     """What `inside.pl run` reads."""
     user = 0 if program.root else USER_ID
-    machine = _MACHINES.get(platform.machine(), platform.machine())
-    code = (pretend_ownership if program.root else protect_host)(machine)
+    code = pretend_ownership() if program.root else protect_host()
     yield _fields([code.hex(), str(user), program.directory, feed, log])
     yield _fields(list(program.made))
     yield _fields([f"{name}={value}" for name, value in program.environment.items()])

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+assert sys.platform == "linux"
 
 from hotdesk.engines.bubblewrap import run_bwrap
 from hotdesk.engines.host import read_host

@@ -11,39 +11,23 @@ from __future__ import annotations
 
 import os
 import signal
-import stat
-from contextlib import suppress
+import sys
 from typing import TYPE_CHECKING
 
+assert sys.platform == "linux"
+
 from hotdesk.engines.bubblewrap import bwrap_command
-from hotdesk.engines.host import Host, read_host
+from hotdesk.engines.folders import below, check_folders
+from hotdesk.engines.host import CA_INSIDE, Host, desk_environment, read_host
 from hotdesk.engines.launch import launch
-from hotdesk.engines.request import HOME, MOUNT_POINTS, PREFIX, USER, USER_ID, WORK, Request, RunRequest
+from hotdesk.engines.request import HOME, MOUNT_POINTS, PREFIX, USER_ID, WORK, RunRequest
 from hotdesk.engines.seccomp import protect_host
 from hotdesk.engines.waiting import FORWARDED, wait_for
-from hotdesk.errors import EngineError, UsageError
+from hotdesk.errors import EngineError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
-CA_INSIDE = "/run/hotdesk/ca.pem"
-_KERNEL = ("/proc", "/sys", "/dev")
-_SYSTEM = {
-    "/bin",
-    "/boot",
-    "/etc",
-    "/home",
-    "/lib",
-    "/lib32",
-    "/lib64",
-    "/mnt",
-    "/opt",
-    "/root",
-    "/run",
-    "/sbin",
-}
-_SYSTEM |= {"/tmp", "/usr", "/var", "/var/lib", "/var/tmp"}  # noqa: S108
 # What is left behind when the command ends would run on unseen; only pid 1 and this shell outlive the signal.
 _ALONE = '"$@"; code=$?; kill -9 -1 2>/dev/null; exit $code'
 
@@ -105,7 +89,7 @@ def bwrap_options(request: RunRequest, host: Host) -> list[str]:
     if request.network == "host" and host.ca_bundle:
         options += ["--ro-bind-try", str(host.ca_bundle), CA_INSIDE]
     options += ["--chdir", request.directory, "--clearenv"]
-    for name, value in sandbox_environment(request, host).items():
+    for name, value in desk_environment(request, host).items():
         options += ["--setenv", name, value]
     return options
 
@@ -156,25 +140,6 @@ def _folders(request: RunRequest) -> list[str]:
     return [*options, "--remount-ro", "/home"]
 
 
-def sandbox_environment(request: Request, host: Host) -> dict[str, str]:
-    """Every variable that the command sees."""
-    environment = {
-        "PATH": f"{PREFIX}/bin:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin",
-        "HOME": HOME,
-        "USER": USER,
-        "LOGNAME": USER,
-        "SHELL": "/bin/bash",
-        "LANG": "C.UTF-8",
-        "TZ": host.time_zone,
-        "VIRTUAL_ENV": PREFIX,
-        "PYTHONNOUSERSITE": "1",
-        **host.environment,
-    }
-    if request.network == "host" and host.ca_bundle:
-        environment |= dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), CA_INSIDE)
-    return environment | dict(request.environment)
-
-
 def sandbox_files(request: RunRequest, host: Host) -> dict[str, bytes]:
     """The files made for this sandbox alone, by their path inside."""
     hosts = host.hosts if request.network == "host" else "127.0.0.1 localhost\n::1 localhost\n"
@@ -193,57 +158,6 @@ def check(request: RunRequest) -> None:
                 hint="`hotdesk cache verify --repair` removes it, and the next command makes it again",
             )
     check_folders(request)
-
-
-def check_folders(request: Request) -> None:
-    """Make the mount point of the project; refuse what can be no project."""
-    if request.project is not None:
-        check_project(request.project, request.hidden)
-    work = request.home / "work"
-    with suppress(FileExistsError):
-        work.mkdir()
-    if not stat.S_ISDIR(work.lstat().st_mode):
-        raise EngineError(
-            f"{work} is {'a link' if work.is_symlink() else 'not a folder'}",
-            why="the project folder is mounted there, and a link could lead anywhere",
-            hint=f"remove it: rm {work}",
-        )
-
-
-def below(project: Path, folders: Iterable[Path]) -> list[str]:
-    """Those of the folders that exist below the project, as paths relative to it."""
-    top = os.path.realpath(project)
-    real = (os.path.realpath(folder) for folder in folders)
-    return [os.path.relpath(path, top) for path in real if path.startswith(f"{top}/") and os.path.isdir(path)]
-
-
-def check_project(project: Path, hidden: Sequence[Path] = ()) -> None:
-    """Refuse what can be no project folder, saying why."""
-    problem = ""
-    own = [os.path.realpath(folder) for folder in hidden]
-    real = os.path.realpath(project)
-    try:
-        folder = stat.S_ISDIR(os.stat(real).st_mode)
-    except OSError as error:
-        folder, problem = True, error.strerror or str(error)
-    if real == "/":
-        problem = "it is the whole machine, and nothing of the host would be kept from the desk"
-    elif any(real == bad or real.startswith(f"{bad}/") for bad in _KERNEL):
-        problem = "it belongs to the kernel"
-    elif any(real == path or real.startswith(f"{path}/") for path in own):
-        problem = "hotdesk keeps its own files there"
-    elif not folder:
-        problem = "it is not a folder"
-    elif (real in _SYSTEM or real.startswith("/etc/")) and real != os.path.realpath(os.path.expanduser("~")):
-        problem = "it belongs to the system, and all of it could be changed from inside the desk"
-    elif not problem and not os.access(real, os.R_OK | os.X_OK):
-        problem = "you may not read it"
-    if problem:
-        raise UsageError(
-            f"{project} cannot be the desk's project folder",
-            why=problem,
-            hint="choose or make a folder for it",
-        )
 
 
 def not_started(request: RunRequest, host: Host, message: str = "") -> EngineError:

@@ -6,8 +6,9 @@ Source: linux/seccomp.h, linux/filter.h, linux/audit.h and each architecture's s
 from __future__ import annotations
 
 import errno
-import os
 import struct
+
+from hotdesk.portable.machine import machine as this_machine
 
 _AUDIT_ARCHES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _NUMBERS = {
@@ -49,7 +50,7 @@ def protect_host(machine: str = "") -> bytes:
 
 
 def _program(answers: dict[str, int], machine: str) -> bytes:
-    machine = machine or os.uname().machine
+    machine = machine or this_machine()
     numbers = _NUMBERS[machine]
     code: list[tuple[int, int, int, int]] = [
         (_LOAD, 0, 0, _OFFSET_ARCH),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from hotdesk.engines.client import DOCKER
 from hotdesk.errors import EngineError
+from hotdesk.portable.machine import connect_to, user_ids, user_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +46,7 @@ def explain(client: Client, arguments: Sequence[str], said: str) -> EngineError:
     if client.engine is DOCKER:
         found = without_daemon(_endpoint(client))
     else:
-        found = without_user_ids(Path("/")) if os.geteuid() else None
+        found = without_user_ids(Path("/")) if user_ids()[0] and sys.platform == "linux" else None
     lines = [line for line in said.splitlines() if line.strip()]
     return found or EngineError(
         f"{client.engine.title} refuses `{client.engine.program} {arguments[0] if arguments else ''}`",
@@ -93,13 +95,10 @@ def without_daemon(endpoint: str) -> EngineError | None:
 
 def _connect(path: str) -> int:
     """The error of a try to connect, 0 for none."""
-    import socket
-
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(path)
-        except OSError as error:
-            return error.errno or errno.EIO
+    try:
+        connect_to(path)
+    except OSError as error:
+        return error.errno or errno.EIO
     return 0
 
 
@@ -113,8 +112,6 @@ def _owner(path: str) -> str:
 
 def without_user_ids(top: Path) -> EngineError | None:
     """What rootless Podman needs of the host: ids for the users inside, and programs that hand them out."""
-    import pwd
-
     missing = [name for name in ("newuidmap", "newgidmap") if not shutil.which(name)]
     if missing:
         return EngineError(
@@ -122,11 +119,8 @@ def without_user_ids(top: Path) -> EngineError | None:
             why=f"what hands out user ids is missing: {', '.join(f'`{name}`' for name in missing)}",
             hint=f"install them (on Debian and Ubuntu: apt install uidmap), {_ELSEWHERE}",
         )
-    number = os.geteuid()
-    try:
-        name = pwd.getpwuid(number).pw_name
-    except KeyError:
-        name = str(number)
+    number = user_ids()[0]
+    name = user_name()
     for file in ("etc/subuid", "etc/subgid"):
         if not {name, str(number)} & _listed(top / file):
             return EngineError(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+assert sys.platform == "linux"
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import threading
 from collections import deque
@@ -13,6 +12,7 @@ from hotdesk.fetch.hints import recall
 from hotdesk.fetch.partial import full, writing
 from hotdesk.fetch.transfer import Stop, StoppedError, Transfer, is_whole
 from hotdesk.indexes import http
+from hotdesk.portable.files import free
 from hotdesk.progress import SILENT
 
 if TYPE_CHECKING:
@@ -114,11 +114,9 @@ class Fetcher:
         root = self._store.root
         with writing(root, needed):
             root.mkdir(parents=True, exist_ok=True)
-            disk = os.statvfs(root)
-        free = disk.f_bavail * disk.f_frsize
-        # Some file systems do not count blocks.
-        if disk.f_blocks and free < needed:
-            raise full(root, needed, f"{free / 1e6:,.1f} MB are free")
+            size = free(root).size
+        if size is not None and size < needed:
+            raise full(root, needed, f"{size / 1e6:,.1f} MB are free")
 
     def _begun(self, artifact: Artifact) -> int:
         try:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
 from hotdesk.errors import HashMismatchError, StoreError
+from hotdesk.portable.files import SAFELY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +63,7 @@ class Partial:
         with writing(self._root, self._artifact.size):
             for folder in (self._path.parent, self._final.parent):
                 folder.mkdir(parents=True, exist_ok=True)
-            self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+            self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | SAFELY, 0o644)
             try:
                 self._take_up()
             except BaseException:

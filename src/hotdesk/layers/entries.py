@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hotdesk.errors import UnsafeArchiveError
+from hotdesk.portable.files import SAFELY, set_mode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -155,14 +156,14 @@ class _TreeWriter:
         mode = 0o755 if entry.executable else 0o644
         digest = None if entry.sha256 else hashlib.sha256()
         full = f"{self.tree}/{entry.path}"
-        descriptor = os.open(full, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+        descriptor = os.open(full, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFELY, mode)
         try:
             with _writing(descriptor, entry.size) as write:
                 for chunk in entry.chunks():
                     if digest:
                         digest.update(chunk)
                     write(chunk)
-            os.fchmod(descriptor, mode)
+            set_mode(descriptor, mode)
         finally:
             os.close(descriptor)
         content = digest.hexdigest() if digest else entry.sha256

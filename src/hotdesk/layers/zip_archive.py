@@ -18,6 +18,7 @@ from isal import igzip_lib, isal_zlib
 
 from hotdesk.errors import UnsafeArchiveError
 from hotdesk.layers.entries import safe_path
+from hotdesk.portable.files import OURS, read_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -73,7 +74,7 @@ class ZipArchive:
             self._check_name(info)
         self.directories = [info.filename.removesuffix("/") for info in listed if info.is_dir()]
         self.files = self._members(listed, end)
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._descriptor = os.open(path, os.O_RDONLY | OURS)
         weakref.finalize(self, os.close, self._descriptor)
 
     def refuse(self, member: str, why: str) -> NoReturn:
@@ -162,7 +163,7 @@ class ZipArchive:
         yield first
         position, left = member.offset + start + len(first), member.packed_size - len(first)
         while left:
-            piece = os.pread(self._descriptor, min(PIECE, left), position)
+            piece = read_at(self._descriptor, min(PIECE, left), position)
             if not piece:
                 self.refuse(member.name, "the archive ends before it does")
             yield piece
@@ -172,7 +173,7 @@ class ZipArchive:
     def _first(self, member: Member) -> tuple[int, bytes]:
         """Where the data begin after the local header, and those of them that are in the first piece."""
         whole = min(member.end - member.offset, PIECE)
-        head = os.pread(self._descriptor, whole, member.offset)
+        head = read_at(self._descriptor, whole, member.offset)
         start = self._check_local_header(member, head)
         return start, head[start : start + member.packed_size]
 

@@ -12,7 +12,6 @@ Filesystem Changeset".
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 from contextlib import contextmanager
 from dataclasses import replace
@@ -34,6 +33,8 @@ from hotdesk.oci.gzip import archive
 from hotdesk.oci.model import INDEX, REF_NAME, Blob, Layer, canonical
 from hotdesk.oci.pulled import PulledImage
 from hotdesk.oci.validate import Sum, checked
+from hotdesk.portable.files import SAFELY
+from hotdesk.portable.locks import try_lock
 from hotdesk.progress import SILENT
 
 if TYPE_CHECKING:
@@ -311,14 +312,13 @@ def _alone(lock: Path, path: Path) -> Iterator[int]:
     """A descriptor of `lock`, a file or folder that no other process holds; errors speak of `path`."""
     while True:
         flags = os.O_RDONLY if lock.is_dir() else os.O_WRONLY | os.O_CREAT
-        descriptor = os.open(lock, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(lock, flags | SAFELY, 0o666)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not try_lock(descriptor):
+                raise _occupied(path, "another process is writing it")
             if _is_still(lock, descriptor):  # else who held it has just renamed it
                 yield descriptor
                 return
-        except BlockingIOError:
-            raise _occupied(path, "another process is writing it") from None
         finally:
             os.close(descriptor)
 

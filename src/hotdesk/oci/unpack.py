@@ -18,6 +18,7 @@ from hotdesk.layers.debian import Ownership, disk_mode
 from hotdesk.layers.entries import Written
 from hotdesk.oci.stack import Stack
 from hotdesk.oci.validate import MOST_UNPACKED, LayerReader
+from hotdesk.portable.files import SAFELY, set_mode
 from hotdesk.progress import SILENT
 from hotdesk.store import remove_tree
 
@@ -99,14 +100,14 @@ class _Writer:
 
     def _file(self, node: Node, full: str, content: Iterator[memoryview]) -> None:
         digest = hashlib.sha256()
-        descriptor = os.open(full, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(full, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFELY, 0o600)
         try:
             for piece in content:
                 digest.update(piece)
                 left = piece
                 while left:
                     left = left[os.write(descriptor, left) :]
-            os.fchmod(descriptor, _mode(node))
+            set_mode(descriptor, _mode(node))
             os.utime(descriptor, (node.header.mtime, node.header.mtime))
         finally:
             os.close(descriptor)
