@@ -5,16 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from hotdesk.engines.host import Host
+from hotdesk.engines.host import Host, desk_environment
 from hotdesk.engines.request import MOUNT_POINTS, Root, RunRequest
 from hotdesk.engines.sandbox import (
     bwrap_options,
     check,
-    check_project,
-    desk_environment,
     sandbox_files,
 )
-from hotdesk.errors import EngineError, UsageError
+from hotdesk.errors import EngineError
 
 REQUEST = RunRequest(
     root=Root(Path("/store/system"), Path("/store/environment")),
@@ -132,14 +130,3 @@ class TestCheck:
         check(replace(REQUEST, root=Root(tmp_path, tmp_path), home=tmp_path / "own", project=tmp_path))
 
         assert (tmp_path / "own" / "work").is_dir()
-
-    @pytest.mark.parametrize("path", ["/", "/proc", "/sys/kernel", "/dev/shm", "/etc/passwd", "/no/such"])
-    def test_nonsense_is_no_project(self, path: str) -> None:
-        with pytest.raises(UsageError):
-            check_project(Path(path))
-
-    def test_a_link_to_the_whole_machine_is_seen_through(self, tmp_path: Path) -> None:
-        (tmp_path / "link").symlink_to("/")
-
-        with pytest.raises(UsageError, match="whole machine"):
-            check_project(tmp_path / "link")
