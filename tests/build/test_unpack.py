@@ -9,7 +9,7 @@ import pytest
 from tests.layers.debs import directory, hard_link, link, member, write_deb
 
 from hotdesk.build.unpack import MTIME, SystemTree
-from hotdesk.errors import ConfigureError, UnsafeArchiveError
+from hotdesk.errors import ConfigureError, StoreError, UnsafeArchiveError
 from hotdesk.layers.debian import Ownership
 
 
@@ -155,3 +155,13 @@ def test_a_folder_too_deep_to_walk_is_refused(tree: SystemTree, tmp_path: Path) 
 
     with pytest.raises(UnsafeArchiveError, match="128 folders"):
         tree.unpack(deb, "a")
+
+
+def test_a_file_system_that_takes_two_names_for_one_is_told_of(tree: SystemTree, tmp_path: Path) -> None:
+    deb = write_deb(tmp_path / "a.deb", [member("./usr/share/README", b"x")])
+    tree.unpack(write_deb(tmp_path / "b.deb", [member("./usr/share/other", b"x")]), "b")
+    Path(tree.root, "usr/share/README").touch()  # as if it were `readme` of another package
+
+    with pytest.raises(StoreError, match="cannot hold a Linux system") as caught:
+        tree.unpack(deb, "a")
+    assert "/usr/share/README" in caught.value.why

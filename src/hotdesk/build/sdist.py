@@ -28,6 +28,7 @@ from hotdesk.engines.programs import Program, open_root
 from hotdesk.errors import BuildRequiredError, HashMismatchError
 from hotdesk.keys import built_key
 from hotdesk.portable.files import NOT_WAITING, SAFELY
+from hotdesk.portable.machine import RUNS_LINUX_PROGRAMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -137,7 +138,7 @@ def _step(
     scratch.mkdir()
     out.mkdir()
     hooks = Path(__file__).with_name("sdist_hooks.py")
-    shown = {"/run/uv": Path(find_uv_bin()), "/run/hooks.py": hooks, f"/run/sdist/{name}": path}
+    shown = {"/run/uv": uv_inside(), "/run/hooks.py": hooks, f"/run/sdist/{name}": path}
     program = Program(
         command=(workshop.interpreter, "-I", "/run/hooks.py", step),
         environment=build_environment(),
@@ -175,6 +176,17 @@ def open_result(path: Path) -> BinaryIO:
         file.close()
         raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
     return file
+
+
+def uv_inside() -> Path:
+    """The program of uv, for use where packages are built."""
+    if not RUNS_LINUX_PROGRAMS:
+        raise BuildRequiredError(
+            "a package that has no wheel can be built on Linux only",
+            why="it takes a uv for Linux, and the one of this machine is another",
+            hint="choose a version that has wheels, or lock, build and push on Linux, and open it from there",
+        )
+    return Path(find_uv_bin())
 
 
 def build_environment() -> dict[str, str]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from hotdesk.errors import ConfigureError, UnsafeArchiveError
+from hotdesk.errors import ConfigureError, StoreError, UnsafeArchiveError
 from hotdesk.layers.debian import MERGED, Deb, Member, Ownership, disk_mode, open_deb
 from hotdesk.portable.files import SAFELY, set_mode
 
@@ -123,7 +124,8 @@ class SystemTree:
             raise self._clash("a package", path)
         self._make_directories(path.rpartition("/")[0])
         full = f"{self.root}/{path}"
-        os.mkdir(full)
+        with _new(path):
+            os.mkdir(full)
         os.chmod(full, 0o755)  # whatever the umask
         self._directories.add(path)
 
@@ -168,7 +170,8 @@ class SystemTree:
             if not self._take(package, member):
                 return
             # Opened under the lock: whoever takes the path later unlinks this very file.
-            descriptor = os.open(full, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFELY, 0o600)
+            with _new(member.path):
+                descriptor = os.open(full, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFELY, 0o600)
         try:
             for piece in content:
                 view = memoryview(piece)
@@ -186,11 +189,12 @@ class SystemTree:
             if not self._take(package, member):
                 return
             full = f"{self.root}/{member.path}"
-            if member.kind == "link":
-                os.symlink(member.target, full)
-                return
-            self._linked.append((package, member.target))
-            os.link(f"{self.root}/{member.target}", full, follow_symlinks=False)
+            with _new(member.path):
+                if member.kind == "link":
+                    os.symlink(member.target, full)
+                else:
+                    self._linked.append((package, member.target))
+                    os.link(f"{self.root}/{member.target}", full, follow_symlinks=False)
 
     def _clash(self, package: str, path: str) -> UnsafeArchiveError:
         return UnsafeArchiveError(
@@ -198,6 +202,20 @@ class SystemTree:
             why=f"/{path} is a directory in one package and a file or a link in another",
             hint="remove one of them from `debian` in `hotdesk.toml`",
         )
+
+
+@contextmanager
+def _new(path: str) -> Iterator[None]:
+    """Nobody has the path: where it is there, the file system takes another name for this one."""
+    try:
+        yield
+    except FileExistsError:
+        raise StoreError(
+            "the store's file system cannot hold a Linux system",
+            why=f"it takes /{path} for another file, whose name differs in case or accents only",
+            hint="set HOTDESK_STORE to a folder on a volume that tells them apart "
+            "(on macOS, the Disk Utility makes a case-sensitive one)",
+        ) from None
 
 
 def control_fields(control: bytes) -> dict[str, str]:

@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING, Protocol
 from hotdesk.engines.choice import chosen_engine, find_container_engine
 from hotdesk.engines.on_linux import require_sandbox, sandbox_root
 from hotdesk.errors import EngineError
+from hotdesk.portable.files import HOLDS_LINUX_TREES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -89,6 +90,13 @@ def builder() -> EngineName:
 
     `EngineError` with the cause where it has nothing.
     """
+    if not HOLDS_LINUX_TREES:
+        raise EngineError(
+            "a desk cannot be built on this system",
+            why="its file systems have neither the links nor the modes of a Linux system",
+            hint="run hotdesk in WSL, which is Linux, or open an image that was built elsewhere: "
+            "`hotdesk up REFERENCE --engine docker`",
+        )
     return chosen_engine(_VARIABLE, _SETTING) or _found()
 
 

@@ -18,6 +18,9 @@ class Free(NamedTuple):
     files: int | None
 
 
+HOLDS_LINUX_TREES = sys.platform != "win32"
+"""Whether file systems have links and modes as Linux does."""
+
 if sys.platform == "win32":
     OURS = os.O_BINARY | os.O_NOINHERIT
     """For `os.open`: plain bytes, and no child inherits it."""

@@ -7,6 +7,8 @@ import platform
 import sys
 from pathlib import Path
 
+RUNS_LINUX_PROGRAMS = sys.platform == "linux"
+
 _MACHINES = {"arm64": "aarch64", "amd64": "x86_64"}
 
 

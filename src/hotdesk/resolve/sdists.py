@@ -18,8 +18,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 from urllib.request import url2pathname
 
-from uv import find_uv_bin
-
 from hotdesk.build.sdist import (
     Workshop,
     build_environment,
@@ -28,6 +26,7 @@ from hotdesk.build.sdist import (
     built_wheel,
     more_build_requirements,
     sha256_of,
+    uv_inside,
 )
 from hotdesk.engines.programs import Program, open_root
 from hotdesk.errors import BuildRequiredError, HashMismatchError
@@ -276,7 +275,7 @@ class SdistBuilder:
                     command=tuple(command),
                     environment={**build_environment(), **environment},
                     directory="/run/question",
-                    shown={**shown, "/run/uv": Path(find_uv_bin())},
+                    shown={**shown, "/run/uv": uv_inside()},
                     room={"/build": scratch},
                     made={"/run/question": folder},
                 )
