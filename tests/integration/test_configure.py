@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.support.host import lacking
 from tests.support.terminal import on_a_terminal
+from tests.support.trees import a_program, a_tree
 
 from hotdesk.build.configure import configure, open_for_scripts
 from hotdesk.build.dpkg import write_database
@@ -41,31 +41,6 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("no file system can be mounted here")
     yield folder
     subprocess.run(["umount", folder], check=True)
-
-
-def a_tree(folder: Path, programs: tuple[str, ...] = ("sh", "dd", "ln", "rm")) -> Path:
-    """The least that a script needs: a shell, a few programs, and what they are linked with."""
-    tree = folder / "tree"
-    for path in ("dev", "proc", "run", "tmp", "usr/sbin", "var/lib/dpkg"):
-        (tree / path).mkdir(parents=True)
-    for name in programs:
-        a_program(tree, name)
-    return tree
-
-
-def a_program(tree: Path, name: str) -> None:
-    found = shutil.which(name, path="/usr/sbin:/usr/bin:/sbin:/bin")
-    if found is None:
-        lacking(f"this host has no {name}")
-    linked = subprocess.run(["ldd", found], capture_output=True, text=True, check=False).stdout
-    libraries = re.findall(r"(/\S+) \(0x", linked)
-    for path in libraries:
-        copy = tree / path.lstrip("/")
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, copy)
-    for place in ("bin", "usr/bin"):
-        (tree / place).mkdir(parents=True, exist_ok=True)
-        shutil.copy(found, tree / place / name)
 
 
 def configured(

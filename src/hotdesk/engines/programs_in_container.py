@@ -43,7 +43,9 @@ _LABEL = "org.hotdesk.builder"
 _EMPTY = ("dev", "proc", "run", "sys", "tmp")
 """What is in these folders is the engine's, or gone after each program."""
 
-_MADE_BY_ENGINES = ("etc/hosts", "etc/hostname", "etc/mtab", "etc/resolv.conf", ".dockerenv")
+_MADE_BY_ENGINES = (
+    ".dockerenv", "etc/group", "etc/hostname", "etc/hosts", "etc/mtab", "etc/passwd", "etc/resolv.conf",
+)  # fmt: skip
 # To unpack archives and to become another user; SYS_ADMIN is to unmount what an engine mounts in /etc, and is
 # given up before anything of the root runs (inside.pl).
 _RIGHTS = (
@@ -259,13 +261,13 @@ def _ourselves() -> Mapping[str, object]:
 
 def _clean_up(client: Client) -> None:
     """Remove what was left by processes of this machine that were killed before a container was started."""
-    rows = client.try_(
-        "ps", "--all", "--filter", f"label={_LABEL}", "--format", '{{.ID}} {{.Label "' + _LABEL + '"}}'
-    )
-    for row in rows.stdout.splitlines():
-        identity, _, label = row.partition(" ")
-        if _is_gone(label):
-            client.try_("rm", "--force", "--volumes", identity)
+    names = client.try_("ps", "--all", "--quiet", "--filter", f"label={_LABEL}").stdout.split()
+    for name in names:
+        label = client.try_(
+            "container", "inspect", "--format", f'{{{{index .Config.Labels "{_LABEL}"}}}}', name
+        )
+        if _is_gone(label.stdout):
+            client.try_("rm", "--force", "--volumes", name)
 
 
 def _is_gone(label: str) -> bool:
