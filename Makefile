@@ -18,6 +18,8 @@ test: $(VENV)/.developed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --platform darwin src
+	$(BIN)/mypy --platform win32 src
 	$(BIN)/pytest
 
 lint: $(VENV)/.developed
@@ -26,6 +28,8 @@ lint: $(VENV)/.developed
 
 types: $(VENV)/.developed
 	$(BIN)/mypy
+	$(BIN)/mypy --platform darwin src
+	$(BIN)/mypy --platform win32 src
 
 bench: $(VENV)/.developed
 	$(BIN)/python -m benchmarks

@@ -80,7 +80,7 @@ def engine_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--engine",
             type=click.Choice(["sandbox", "docker", "podman"]),
-            help="What runs it. Default: HOTDESK_ENGINE, `engine` in config.toml, the sandbox.",
+            help="What runs it. Default: HOTDESK_ENGINE, `engine` in config.toml, the sandbox, or what is there.",
         ),
     ):
         with_engine = option(with_engine)
