@@ -460,9 +460,7 @@ def test_a_spare_environment_is_verified_and_collected(opened: Shelf) -> None:
 def test_the_spare_of_an_environment_that_is_needed_stays_as_long(shelf: Shelf) -> None:
     path = shelf.open(shelf.lock(shelf.wheel("kept")), "one")
     [environment] = (shelf.store.root / "items" / "environment").iterdir()
-    keep_spare(
-        shelf.store, environment.name, "3.13", [*(shelf.store.root / "items" / "wheel").iterdir()], []
-    )
+    keep_spare(shelf.store, environment.name, "3.13", [*(shelf.store.root / "items" / "wheel").iterdir()], [])
 
     collect_garbage(shelf.store)
     assert shelf.store.item("spare", environment.name).is_dir()

@@ -90,7 +90,7 @@ def _opened_locks(store: Store) -> Iterator[Path]:
 
 
 def _recorded(record: Path) -> Path | None:
-    """The lock file that it is about, None where that is gone, or where a power failure emptied the record."""
+    """Its lock file, None where that is gone, or where a power failure emptied the record."""
     with suppress(FileNotFoundError):  # forgotten a moment ago
         name = os.fsdecode(record.read_bytes())
         return Path(name) if name and Path(name).exists() else None

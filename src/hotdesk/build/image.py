@@ -283,7 +283,9 @@ def _weight(store: Store, recipe: Recipe) -> int:
 def _is_of_another_format(item: Path) -> bool:
     try:
         record = json.loads((item / _IMAGE).read_bytes())
-        return isinstance(record, list) or record["format"] != IMAGE_FORMAT  # before there was a number, a list
+        return (
+            isinstance(record, list) or record["format"] != IMAGE_FORMAT
+        )  # before there was a number, a list
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return False  # it is damaged: `_read` tells
 

@@ -50,7 +50,9 @@ def container_of(folder: Path) -> Container | None:
     What somebody else wrote does not count: it could lead us to a server of his.
     """
     try:
-        with open(os.open(folder / CONTAINER_RECORD, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+        with open(
+            os.open(folder / CONTAINER_RECORD, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb"
+        ) as file:
             if os.fstat(file.fileno()).st_uid != os.geteuid():
                 return None
             found = json.loads(file.read())
@@ -80,7 +82,9 @@ class ContainerRunner:
         inside = self._folder / _FILES
         folders.make_folder(inside)
         with folders.exclusive(self._folder / "alive"):
-            folders.write_private(self._folder / CONTAINER_RECORD, json.dumps(asdict(self._container)).encode())
+            folders.write_private(
+                self._folder / CONTAINER_RECORD, json.dumps(asdict(self._container)).encode()
+            )
             record()
             containers.remove(self._client, self._name)
             containers.start(self._client, self._request(order, desk), inside)
