@@ -17,10 +17,10 @@ from hotdesk.errors import ImageError, NotCachedError
 from hotdesk.keys import IMAGE_NAME
 from hotdesk.opening import (
     Opening,
+    as_it_runs,
     check_folder,
     kept_limits,
     labels_of,
-    refuse_other_engine,
     require,
     require_port,
 )
@@ -142,7 +142,7 @@ def open_image_desk(
     store = Store(default_store_path(), preparation.progress.note)
     with read_image(source, store, preparation) as (image, found):
         desk = claim(name or source.name, Owner(folder, str(source)), fixed=name is not None)
-        refuse_other_engine(desk, preparation)
+        preparation = as_it_runs(desk, preparation)
         require_port(desk, port)
         labels = {
             "variant": str(source),

@@ -107,7 +107,7 @@ def open_project_desk(
     _refuse_gpu(project.spec.variant(locked.variant))
     check_folder(project.folder, preparation)
     desk = claim(name or project.spec.name, Owner(project.folder, locked.variant), fixed=name is not None)
-    refuse_other_engine(desk, preparation)
+    preparation = as_it_runs(desk, preparation)
     require_port(desk, port)
     keep = {
         SPEC_NAME: project.spec_path.read_bytes(),
@@ -238,7 +238,7 @@ def load_image(
     from hotdesk.build.image import build_image
 
     tag = tag_of(name, locked.variant)
-    with store.using(Keys.of(locked).items()):
+    with store.using(Keys.of(locked).parts()):
         image = build_image(store, locked, offline=preparation.offline, progress=preparation.progress)
         with store.exclusive(f"load-{engine}-{image.id.partition(':')[2]}"):
             return load(engine, image, tag, preparation.progress)
@@ -316,15 +316,18 @@ def require(engine: EngineName) -> None:
         require_engine(engine)
 
 
-def refuse_other_engine(desk: Desk, preparation: Preparation) -> None:
-    """A desk that runs is taken as it is, unless the caller named an engine for it."""
-    wanted = preparation.engine if preparation.engine_named else desk.engine
-    if wanted != desk.engine and condition(desk).state in _ALIVE:
-        raise DeskError(
-            f"the desk `{desk.name}` is open already, in {_CALLED[desk.engine]}",
-            why=f"it cannot be in {_CALLED[wanted]} as long as it runs there",
-            hint=f"stop it first: `hotdesk stop {desk.name}`",
-        )
+def as_it_runs(desk: Desk, preparation: Preparation) -> Preparation:
+    """A desk that runs is taken where it does; `DeskError` where the caller named another engine for it."""
+    wanted = preparation.engine
+    if wanted == desk.engine or condition(desk).state not in _ALIVE:
+        return preparation
+    if not preparation.engine_named:
+        return replace(preparation, engine=desk.engine)
+    raise DeskError(
+        f"the desk `{desk.name}` is open already, in {_CALLED[desk.engine]}",
+        why=f"it cannot be in {_CALLED[wanted]} as long as it runs there",
+        hint=f"stop it first: `hotdesk stop {desk.name}`",
+    )
 
 
 def _refuse_gpu(variant: Variant) -> None:
