@@ -80,7 +80,7 @@ def engine_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--engine",
             type=click.Choice(["sandbox", "docker", "podman"]),
-            help="What runs it. Default: HOTDESK_ENGINE, `engine` in config.toml, the sandbox, or what is there.",
+            help="What runs it. Default: HOTDESK_ENGINE, `engine` in config.toml, or the first there is.",
         ),
     ):
         with_engine = option(with_engine)
