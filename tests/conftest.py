@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _FIRST = ("test_robustness", "test_container_desks")
 _CONTAINERS = {
     "test_base_image",
+    "test_builders",
     "test_container_desks",
     "test_containers",
     "test_image",

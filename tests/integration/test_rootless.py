@@ -15,6 +15,7 @@ import pytest
 from tests.support.engines import podman_settings
 from tests.support.folders import open_folder
 from tests.support.host import lacking
+from tests.support.trees import a_tree_for_containers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,6 +53,28 @@ except HotdeskError as error:
 """
 
 
+_BUILDS = """
+import json, os, psutil, pwd, subprocess, sys, tempfile
+from pathlib import Path
+import hotdesk.engines.programs_in_container, hotdesk.engines.trouble
+from hotdesk.engines.programs import Program, open_root
+user = pwd.getpwnam(sys.argv[1])
+os.initgroups(user.pw_name, user.pw_gid)
+os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid)
+os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
+home = Path(user.pw_dir)
+os.chdir(home)
+
+def run(script, root):
+    ended = inside.run(Program(command=("/bin/sh", "-c", script), environment={"PATH": "/bin"}, root=root))
+    sys.stdout.write(ended.said.decode())
+
+with open_root(home / "tree", changing=True) as inside:
+    run("id -u; chown 7 /etc/passwd && echo made > /made; chmod 4755 /bin/id; ls /etc", root=True)
+    run("id -u; echo > /made", root=False)
+"""
+
+
 class Somebody:
     """A user made for the test, with an empty Podman of his own."""
 
@@ -69,9 +92,9 @@ class Somebody:
         for path in [home, *home.rglob("*")]:
             os.chown(path, self.uid, pwd.getpwnam(name).pw_gid)
 
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, program: str = _AS_USER) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-c", _AS_USER, self.name, *command],
+            [sys.executable, "-c", program, self.name, *command],
             env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -129,3 +152,18 @@ def test_without_ids_to_be_other_users_the_cure_is_said(somebody: Somebody) -> N
     assert done.returncode == 99
     assert f"/etc/subuid gives `{somebody.name}` no ids" in done.stderr
     assert "--add-subuids" in done.stderr
+
+
+def test_a_build_s_programs_run_there_as_well(somebody: Somebody) -> None:
+    tree = a_tree_for_containers(somebody.home)
+    for path in (tree, *tree.rglob("*")):
+        os.chown(path, somebody.uid, pwd.getpwnam(somebody.name).pw_gid, follow_symlinks=False)
+    somebody.environment["HOTDESK_BUILDER"] = "podman"
+
+    done = somebody.run(program=_BUILDS)
+
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert done.stdout.split("\n")[:4] == ["0", "passwd", "profile", "1000"]
+    assert (tree / "made").read_text() == "made\n"
+    assert (tree / "bin/id").stat().st_mode & 0o7777 == 0o4755
+    assert {path.lstat().st_uid for path in tree.rglob("*")} == {somebody.uid}

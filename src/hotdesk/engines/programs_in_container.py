@@ -52,7 +52,7 @@ _RIGHTS = (
     "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETFCAP", "SETGID", "SETPCAP", "SETUID",
     "SYS_ADMIN", "SYS_CHROOT",
 )  # fmt: skip
-_SCRIPT = Path(__file__).with_name("inside.pl")
+_SCRIPT = Path(__file__).with_name("inside.pl").read_text(encoding="ascii")
 _CHUNK = 1 << 20
 
 
@@ -89,7 +89,7 @@ def _create(name: str, tree: Path, *, network: bool) -> list[str]:
         *("--security-opt", "no-new-privileges", "--security-opt", "label=disable"),
         *("--tmpfs", "/run:rw,exec,mode=755", "--tmpfs", "/tmp:rw,exec,mode=1777"),  # noqa: S108
         *("--log-driver", "none", "--user", "0:0", "--workdir", "/"),
-        *(_NOTHING, "/usr/bin/perl", "-e", _SCRIPT.read_text(encoding="ascii"), *step),
+        *(_NOTHING, "/usr/bin/perl", "-e", _SCRIPT, *step),
     ]
 
 
@@ -166,7 +166,7 @@ class ContainerRoot:
                 self._name,
                 "/usr/bin/perl",
                 "-e",
-                _SCRIPT.read_text("ascii"),
+                _SCRIPT,
                 "run",
             )
             with _child(self._client, command, trouble) as process:
