@@ -54,6 +54,7 @@ _RIGHTS = (
 )  # fmt: skip
 _SCRIPT = Path(__file__).with_name("inside.pl").read_text(encoding="ascii")
 _CHUNK = 1 << 20
+_CLOCK_CORRECTED = 60  # seconds, by which the system may see its own boot elsewhere
 
 
 @contextmanager
@@ -277,7 +278,8 @@ def _is_gone(label: str) -> bool:
         maker = json.loads(label)
         if maker["host"] != platform.node():
             return False
-        return bool(psutil.Process(maker["pid"]).create_time() != maker["since"])
+        since = psutil.Process(maker["pid"]).create_time()
+        return bool(abs(since - maker["since"]) > _CLOCK_CORRECTED)
     except psutil.NoSuchProcess:
         return True
     except (ValueError, LookupError, TypeError, psutil.Error):
