@@ -72,25 +72,27 @@ def find_source(what: str, current: Path) -> Source | None:
     return Source(reference=str(parse_reference(what)))
 
 
-def read_image(source: Source, store: Store, preparation: Preparation) -> tuple[Image, Source]:
-    """The image for this host, pulled where it has to be, and where exactly this one will be found again."""
+def read_image(
+    source: Source, store: Store, preparation: Preparation, platform: str | None = None
+) -> tuple[Image, Source]:
+    """The image for `platform` or this host, pulled where it has to be, and where it will be found again."""
+    wanted = platform or host_platform()
     if source.path is None:
-        return _pulled(source.reference, store, preparation)
+        return _pulled(source.reference, wanted, store, preparation)
     from hotdesk.oci.layout import read_layout
 
     images = read_layout(source.path)
-    host = host_platform()
     for image in images:
-        if image.platform == host or image.platform.startswith(f"{host}/"):
+        if image.platform == wanted or image.platform.startswith(f"{wanted}/"):
             return image, source
     raise ImageError(
-        f"{source.path} holds no image for this machine",
-        why=f"this is {host}, and it holds {', '.join(image.platform for image in images)}",
-        hint="build one here, or one for this platform where the other was built",
+        f"{source.path} holds no image for `{wanted}`",
+        why=f"it holds {', '.join(image.platform for image in images)}",
+        hint=f"`hotdesk build --platform {wanted} -o PATH` makes one, where the other was built",
     )
 
 
-def _pulled(text: str, store: Store, preparation: Preparation) -> tuple[Image, Source]:
+def _pulled(text: str, platform: str, store: Store, preparation: Preparation) -> tuple[Image, Source]:
     from hotdesk.oci.pulled import pulled_image, recall_reference
     from hotdesk.oci.registry.pull import noted_as, pull
     from hotdesk.oci.registry.reference import parse_reference
@@ -99,7 +101,7 @@ def _pulled(text: str, store: Store, preparation: Preparation) -> tuple[Image, S
     if reference.digest and store.item("pulled", reference.digest.partition(":")[2]).exists():
         return pulled_image(store, reference.digest), Source(reference=text)
     if preparation.offline:
-        digest = recall_reference(store, noted_as(reference, host_platform()))
+        digest = recall_reference(store, noted_as(reference, platform))
         if not digest:
             raise NotCachedError(
                 f"the image `{reference}` is not in the store",
@@ -107,7 +109,7 @@ def _pulled(text: str, store: Store, preparation: Preparation) -> tuple[Image, S
                 hint=f"`hotdesk pull {reference}` brings it there",
             )
     else:
-        digest = pull(store, reference, host_platform(), progress=preparation.progress).digest
+        digest = pull(store, reference, platform, progress=preparation.progress).digest
     return pulled_image(store, digest), Source(reference=str(reference.at(digest)))
 
 
