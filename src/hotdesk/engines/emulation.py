@@ -31,11 +31,10 @@ _HOW = (
 
 def require_programs(platform: str, folder: Path) -> None:
     """`EngineError` where the sandbox runs no programs of `platform`; one is tried, written to `folder`."""
-    machine, number, code = _PROCESSORS[platform]
-    if machine == os.uname().machine:
+    if _PROCESSORS[platform][0] == os.uname().machine:
         return
     program = folder / "program"
-    program.write_bytes(_executable(number, code))
+    program.write_bytes(smallest_program(platform))
     program.chmod(0o755)
     options = ("--unshare-user", "--unshare-all", "--ro-bind", str(program), "/program", "--dev", "/dev")
     if run_bwrap(options, ["/program"]).returncode:
@@ -47,13 +46,14 @@ def require_programs(platform: str, folder: Path) -> None:
         )
 
 
-def _executable(machine: int, code: bytes) -> bytes:
-    """A static ELF program of one segment, that of its headers."""
+def smallest_program(platform: str) -> bytes:
+    """A static ELF program that ends with 0, of one segment, which holds its headers too."""
+    _, number, code = _PROCESSORS[platform]
     base, headers = 0x400000, 64 + 56
     size = headers + len(code)
     header = struct.pack(
         "<16sHHIQQQIHHHHHH",
         b"\x7fELF\x02\x01\x01",
-        *(2, machine, 1, base + headers, 64, 0, 0, 64, 56, 1, 0, 0, 0),
+        *(2, number, 1, base + headers, 64, 0, 0, 64, 56, 1, 0, 0, 0),
     )
     return header + struct.pack("<IIQQQQQQ", 1, 5, 0, base, base, size, size, 0x10000) + code
