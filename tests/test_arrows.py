@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -36,10 +37,12 @@ FORBIDDEN = {
 }
 
 
+@cache
 def parts() -> list[str]:
     return sorted({path.relative_to(SOURCE).parts[0].removesuffix(".py") for path in SOURCE.rglob("*.py")})
 
 
+@cache
 def imports() -> set[tuple[str, str, str]]:
     """(importing part, imported part, file) for every import of one part of hotdesk by another."""
     found = set()

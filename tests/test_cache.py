@@ -189,6 +189,16 @@ def test_only_a_collection_forgets_a_lock_that_is_gone(shelf: Shelf) -> None:
     assert list((shelf.store.root / "users").iterdir()) == []
 
 
+def test_a_record_that_a_power_failure_emptied_is_nobodys(shelf: Shelf) -> None:
+    shelf.open(shelf.lock(shelf.wheel("kept")), "one")
+    [record] = (shelf.store.root / "users").iterdir()
+    record.write_bytes(b"")
+
+    assert users(shelf.store) == []
+    collect_garbage(shelf.store)
+    assert not record.exists()
+
+
 def a_desk(shelf: Shelf, name: str, lock: str) -> None:
     folder = shelf.folder / "data" / "desks" / name
     make_folder(folder)
@@ -209,9 +219,11 @@ def test_a_desk_from_an_image_keeps_the_tree_that_was_unpacked_for_it(shelf: She
     collect_garbage(shelf.store)
 
     assert shelf.items() == {unpacked_key("sha256:mine")}
-    (keep / IMAGE_NAME).write_text("{")
-    with pytest.raises(StoreError, match="what desk mine needs is not known"):
-        collect_garbage(shelf.store)
+    for damaged in ("{", "[]", "{}", '{"id": "\\ud800"}', "[" * 100_000):
+        (keep / IMAGE_NAME).write_text(damaged)
+        with pytest.raises(StoreError, match="what desk mine needs is not known"):
+            collect_garbage(shelf.store)
+    assert shelf.items() == {unpacked_key("sha256:mine")}
 
 
 @pytest.mark.parametrize("damage", ["truncated", "without its lock", "open to others"])
@@ -443,6 +455,36 @@ def test_a_spare_environment_is_verified_and_collected(opened: Shelf) -> None:
     assert problem.endswith("is missing")
     assert verify(opened.store) == []
     assert one(opened, f"items/environment/*/{SITE}/two.py").exists()
+
+
+def test_the_spare_of_an_environment_that_is_needed_stays_as_long(shelf: Shelf) -> None:
+    path = shelf.open(shelf.lock(shelf.wheel("kept")), "one")
+    [environment] = (shelf.store.root / "items" / "environment").iterdir()
+    keep_spare(shelf.store, environment.name, "3.13", [*(shelf.store.root / "items" / "wheel").iterdir()], [])
+
+    collect_garbage(shelf.store)
+    assert shelf.store.item("spare", environment.name).is_dir()
+    assert verify(shelf.store) == []
+
+    path.unlink()
+    collect_garbage(shelf.store)
+    assert shelf.items() == set()
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"5", b'{"wheels": 1}', b"[" * 100_000, b"\xff"])
+def test_a_record_that_is_damaged_in_any_way_is_found(opened: Shelf, content: bytes) -> None:
+    image = put_in_store(opened.store, small_image())
+    keep_spare(opened.store, "s" * 40, "3.13", [*(opened.store.root / "items" / "wheel").iterdir()], [])
+    one(opened, "items/environment/*/made-of.json").write_bytes(content)
+    one(opened, "items/spare/*/made-of.json").write_bytes(content)
+    one(opened, "items/system/*/contents.json").write_bytes(content)
+    (opened.store.item("pulled", bare(image)) / "layers.json").write_bytes(content)
+
+    assert [problem.split("/")[1] for problem in problems(opened)] == [
+        "pulled", "system", "environment", "spare"
+    ]  # fmt: skip
+    with opened.store.using([("environment", one(opened, "items/environment/*").name)]):
+        collect_garbage(opened.store)
 
 
 @pytest.mark.parametrize("kind", ["system", "wheel", "environment"])

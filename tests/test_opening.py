@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.desk.on_record import something_runs
 
 from hotdesk.desk import claim, find
 from hotdesk.desk.register import Owner
+from hotdesk.engines.request import Limits, Root
 from hotdesk.errors import DeskError
 from hotdesk.lock import FORMAT
-from hotdesk.opening import Preparation, _inside, reopen
+from hotdesk.opening import Preparation, _inside, as_it_runs, reopen
 
 
 @pytest.mark.parametrize(
@@ -37,6 +40,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("hotdesk.toml", "hotdesk.lock"):
         (folder / "keep" / name).write_text("")
     return folder
+
+
+def test_a_desk_that_runs_is_taken_where_it_does_unless_another_engine_is_named(folder: Path) -> None:
+    desk = replace(find("term1"), root=Root(folder, folder))
+    unnamed = Preparation(engine="docker", limits=Limits(memory=1 << 30))
+    named = replace(unnamed, engine_named=True)
+
+    assert [as_it_runs(desk, wanted) for wanted in (unnamed, named)] == [unnamed, named]
+    with something_runs(desk):
+        assert as_it_runs(desk, unnamed) == replace(unnamed, engine="sandbox")
+        with pytest.raises(DeskError, match="`term1` is open already, in the sandbox"):
+            as_it_runs(desk, named)
 
 
 def test_a_kept_lock_that_is_none_any_more_is_told(folder: Path) -> None:

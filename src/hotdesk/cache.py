@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
     from hotdesk.progress import Progress
     from hotdesk.store import Kind, Store
+
+# What reading a record of the store raises where that is damaged.
+_DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +76,25 @@ def _desks() -> Iterator[User]:
 
 def _user_of_image(name: str, kept: Path) -> User:
     try:
-        image_id = str(json.loads(kept.read_bytes())["id"])
+        key = unpacked_key(str(json.loads(kept.read_bytes())["id"]))
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         cure = f"remove it: `hotdesk rm {name.partition(' ')[2]}`"
         return User(name, Needs(frozenset(), frozenset()), f"{kept}: {error}", cure)
-    return User(name, Needs(frozenset(), frozenset({("unpacked", unpacked_key(image_id))})))
+    return User(name, Needs(frozenset(), frozenset({("unpacked", key)})))
 
 
 def _opened_locks(store: Store) -> Iterator[Path]:
     for record in _records(store):
-        path = Path(os.fsdecode(record.read_bytes()))
-        if path.exists():
+        if path := _recorded(record):
             yield path
+
+
+def _recorded(record: Path) -> Path | None:
+    """Its lock file, None where that is gone, or where a power failure emptied the record."""
+    with suppress(FileNotFoundError):  # forgotten a moment ago
+        name = os.fsdecode(record.read_bytes())
+        return Path(name) if name and Path(name).exists() else None
+    return None
 
 
 def _records(store: Store) -> list[Path]:
@@ -162,10 +173,13 @@ def collect_garbage(store: Store, progress: Progress = SILENT) -> int:
 
 
 def _remove_unneeded_items(store: Store, needed: set[tuple[Kind, str]], progress: Progress) -> None:
-    """Environments first: one that is in use stays whole, with what it was made of."""
+    """Environments first: one that is in use stays whole, with what it was made of.
+
+    The spare of one that is needed stays: it has little of its own, and nothing would make it again.
+    """
     from hotdesk.build.environment import made_of
 
-    kept: set[tuple[str, str]] = set(needed)
+    kept: set[tuple[str, str]] = {*needed, *(("spare", key) for kind, key in needed if kind == "environment")}
     items = sorted(
         (item for kind in _children(store.root / "items") for item in _children(kind)),
         key=lambda item: item.parent.name != "environment",
@@ -174,7 +188,8 @@ def _remove_unneeded_items(store: Store, needed: set[tuple[Kind, str]], progress
         for item in items:
             kind = item.parent.name
             if (kind, item.name) not in kept and not store.remove(kind, item.name) and kind == "environment":
-                kept |= made_of(item)
+                with suppress(*_DAMAGED):  # it has its files by links of its own, and `verify` tells
+                    kept |= made_of(item)
             task.advance(1)
 
 
@@ -197,14 +212,14 @@ def _remove_unneeded_files(store: Store, needed: set[str]) -> None:
 def _blobs(image: Path) -> set[str]:
     try:
         return blobs_of(image)
-    except (HotdeskError, OSError):
+    except (HotdeskError, *_DAMAGED):
         return set()  # `verify` tells
 
 
 def _forget_users(store: Store) -> None:
     """Forget the locks that are gone: their packages went with this collection."""
     for record in _records(store):
-        if not Path(os.fsdecode(record.read_bytes())).exists():
+        if _recorded(record) is None:
             record.unlink(missing_ok=True)
 
 
@@ -263,8 +278,8 @@ def _corrupt(store: Store, progress: Progress) -> Iterator[tuple[Path, str]]:
                 found = _differences(store, item, damaged)
             except HotdeskError as error:
                 found = [error.what + (f" ({error.why})" if error.why else "")]
-            except (OSError, ValueError, KeyError) as error:
-                found = [str(error)]
+            except _DAMAGED as error:
+                found = [str(error) or repr(error)]
             if found:
                 damaged.add(item.name)
                 yield item, _summary(found)

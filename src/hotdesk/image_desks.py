@@ -4,34 +4,35 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hotdesk.build.image_root import open_image_root
-from hotdesk.desk import DeskOrder, Owner, claim, condition, open_desk
+from hotdesk.desk import Owner, claim, open_desk
 from hotdesk.desk.folder import damaged
-from hotdesk.desk.ports import require_free
-from hotdesk.engines import sandbox
-from hotdesk.engines.request import PORT, LoadedImage
+from hotdesk.engines.request import PORT
 from hotdesk.errors import ImageError, NotCachedError
 from hotdesk.keys import IMAGE_NAME
 from hotdesk.opening import (
+    Opening,
+    as_it_runs,
     check_folder,
     kept_limits,
     labels_of,
-    own_folders,
-    refuse_other_engine,
+    require,
+    require_port,
 )
 from hotdesk.project import host_platform, template_names
 from hotdesk.spec import SPEC_NAME
 from hotdesk.store import Store, default_store_path
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator
 
     from hotdesk.desk import Desk, Opened
-    from hotdesk.engines.request import Root
+    from hotdesk.engines.request import ContainerEngineName, LoadedImage
     from hotdesk.oci.model import Image
     from hotdesk.opening import Preparation
 
@@ -72,34 +73,50 @@ def find_source(what: str, current: Path) -> Source | None:
     return Source(reference=str(parse_reference(what)))
 
 
+@contextmanager
 def read_image(
     source: Source, store: Store, preparation: Preparation, platform: str | None = None
-) -> tuple[Image, Source]:
-    """The image for `platform` or this host, pulled where it has to be, and where it will be found again."""
+) -> Iterator[tuple[Image, Source]]:
+    """The image for `platform` or this host, pulled where it has to be, and where it will be found again.
+
+    Garbage collection leaves what it is read from alone meanwhile.
+    """
     wanted = platform or host_platform()
-    if source.path is None:
-        return _pulled(source.reference, wanted, store, preparation)
+    if source.path is not None:
+        yield _in_layout(source.path, wanted), source
+        return
+    with ExitStack() as held:
+        with store.in_use():  # nothing collects it between its arrival and our hold on it
+            digest, found = _pulled(source.reference, wanted, store, preparation)
+            held.enter_context(store.using([("pulled", digest.partition(":")[2])]))
+        from hotdesk.oci.pulled import pulled_image
+
+        yield pulled_image(store, digest), found
+
+
+def _in_layout(path: Path, platform: str) -> Image:
     from hotdesk.oci.layout import read_layout
 
-    images = read_layout(source.path)
+    images = read_layout(path)
     for image in images:
-        if image.platform == wanted or image.platform.startswith(f"{wanted}/"):
-            return image, source
+        if image.platform == platform or image.platform.startswith(f"{platform}/"):
+            return image
     raise ImageError(
-        f"{source.path} holds no image for `{wanted}`",
+        f"{path} holds no image for `{platform}`",
         why=f"it holds {', '.join(image.platform for image in images)}",
-        hint=f"`hotdesk build --platform {wanted} -o PATH` makes one, where the other was built",
+        hint=f"`hotdesk build --platform {platform} -o PATH` makes one, where the other was built",
     )
 
 
-def _pulled(text: str, platform: str, store: Store, preparation: Preparation) -> tuple[Image, Source]:
-    from hotdesk.oci.pulled import pulled_image, recall_reference
+def _pulled(text: str, platform: str, store: Store, preparation: Preparation) -> tuple[str, Source]:
+    """The digest of the image's manifest, which is in the store now."""
+    from hotdesk.oci.pulled import recall_reference
     from hotdesk.oci.registry.pull import noted_as, pull
     from hotdesk.oci.registry.reference import parse_reference
 
     reference = parse_reference(text)
     if reference.digest and store.item("pulled", reference.digest.partition(":")[2]).exists():
-        return pulled_image(store, reference.digest), Source(reference=text)
+        return reference.digest, Source(reference=text)
     if preparation.offline:
         digest = recall_reference(store, noted_as(reference, platform))
         if not digest:
@@ -110,7 +127,7 @@ def _pulled(text: str, platform: str, store: Store, preparation: Preparation) ->
             )
     else:
         digest = pull(store, reference, platform, progress=preparation.progress).digest
-    return pulled_image(store, digest), Source(reference=str(reference.at(digest)))
+    return digest, Source(reference=str(reference.at(digest)))
 
 
 def open_image_desk(
@@ -123,21 +140,21 @@ def open_image_desk(
 ) -> Opened:
     """The desk of the image at `source` on `folder`, started and answering."""
     check_folder(folder, preparation)
-    if preparation.engine == "sandbox":
-        sandbox.require_sandbox()  # rather now than after the download
+    require(preparation.engine)
     store = Store(default_store_path(), preparation.progress.note)
-    image, found = read_image(source, store, preparation)
-    desk = claim(name or source.name, Owner(folder, str(source)), fixed=name is not None)
-    refuse_other_engine(desk, preparation)
-    if port is not None and condition(desk).state not in ("running", "starting"):
-        require_free(port)
-    labels = {
-        "variant": str(source),
-        "port": str(port or PORT),
-        "image": image.id,
-        **labels_of(preparation.limits),
-    }
-    opened = _open(desk, _Kept(image.id, found, image), preparation, labels, port_fixed=port is not None)
+    with read_image(source, store, preparation) as (image, found):
+        desk = claim(name or source.name, Owner(folder, str(source)), fixed=name is not None)
+        preparation = as_it_runs(desk, preparation)
+        require_port(desk, port)
+        labels = {
+            "variant": str(source),
+            "port": str(port or PORT),
+            "image": image.id,
+            **labels_of(preparation.limits),
+        }
+        kept = _Kept(image.id, found)
+        opening = Opening(desk, preparation, labels, kept.files(), port_fixed=port is not None)
+        opened = _open(opening, store, image.id, lambda: image)
     if opened.already and opened.desk.labels.get("image") != image.id:
         preparation.progress.note(
             f"`{desk.name}` still runs on the image it was opened with; "
@@ -152,44 +169,43 @@ def is_from_image(desk: Desk) -> bool:
 
 def reopen_image_desk(desk: Desk, preparation: Preparation, *, port: int | None = None) -> Opened:
     """A stopped desk as it was, from the very image that it was opened with."""
-    if port is not None and condition(desk).state not in ("running", "starting"):
-        require_free(port)
-    engine, limits = desk.engine, kept_limits(desk)
+    require_port(desk, port)
+    kept = _read_kept(desk)
+    preparation = replace(preparation, engine=desk.engine, limits=kept_limits(desk))
+    require(preparation.engine)
     labels = {**desk.labels, "port": str(port or desk.labels.get("port") or PORT)}
-    return _open(
-        desk,
-        _read_kept(desk),
-        replace(preparation, engine=engine, limits=limits),
-        labels,
-        port_fixed=port is not None,
-    )
+    store = Store(default_store_path(), preparation.progress.note)
+    opening = Opening(desk, preparation, labels, kept.files(), port_fixed=port is not None)
+    with ExitStack() as held:
+
+        def read() -> Image:
+            image, _ = held.enter_context(read_image(kept.source, store, preparation))
+            kept.check(image)
+            return image
+
+        return _open(opening, store, kept.id, read)
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """What a desk keeps of its image: the ID, and where it came from. `image` is there where it was read."""
+    """What a desk keeps of its image: the ID, and where it came from."""
 
     id: str
     source: Source
-    image: Image | None = None
 
-    def to_json(self) -> bytes:
+    def files(self) -> dict[str, bytes]:
         place = (
             {"reference": self.source.reference} if self.source.path is None else {"path": str(self.source)}
         )
-        return json.dumps({"id": self.id, **place}).encode()
+        return {IMAGE_NAME: json.dumps({"id": self.id, **place}).encode()}
 
-    def read(self, store: Store, preparation: Preparation) -> Image:
-        if self.image:
-            return self.image
-        image, _ = read_image(self.source, store, preparation)
+    def check(self, image: Image) -> None:
         if image.id != self.id:
             raise ImageError(
                 f"{self.source} holds another image now",
                 why=f"the desk was opened with {self.id}, and there is {image.id}",
                 hint="`hotdesk up` opens a desk with the new one",
             )
-        return image
 
 
 def _read_kept(desk: Desk) -> _Kept:
@@ -201,37 +217,25 @@ def _read_kept(desk: Desk) -> _Kept:
         raise damaged(desk.folder, f"it was edited: {error}", f"keep/{IMAGE_NAME}") from None
 
 
-def _open(
-    desk: Desk, kept: _Kept, preparation: Preparation, labels: Mapping[str, str], *, port_fixed: bool
-) -> Opened:
-    store = Store(default_store_path(), preparation.progress.note)
-
-    def order(root: Root | LoadedImage) -> DeskOrder:
-        return DeskOrder(
-            name=desk.name,
-            root=root,
-            project=desk.project,
-            port=int(labels["port"]),
-            port_fixed=port_fixed,
-            labels=labels,
-            keep={IMAGE_NAME: kept.to_json()},
-            hidden=own_folders(),
-            limits=preparation.limits,
-        )
-
+def _open(opening: Opening, store: Store, image_id: str, read: Callable[[], Image]) -> Opened:
+    """`read` is asked for the image where what runs it does not have it yet."""
+    preparation = opening.preparation
     if preparation.engine != "sandbox":
-        return open_desk(order(_loaded(store, kept, preparation, desk.name)), preparation.progress)
-    with open_image_root(store, kept.id, lambda: kept.read(store, preparation), preparation.progress) as root:
-        return open_desk(order(root), preparation.progress)
+        loaded = _loaded(opening, store, image_id, read, preparation.engine)
+        return open_desk(opening.order(loaded), preparation.progress)
+    with open_image_root(store, image_id, read, preparation.progress) as root:
+        return open_desk(opening.order(root), preparation.progress)
 
 
-def _loaded(store: Store, kept: _Kept, preparation: Preparation, name: str) -> LoadedImage:
+def _loaded(
+    opening: Opening, store: Store, image_id: str, read: Callable[[], Image], engine: ContainerEngineName
+) -> LoadedImage:
     from hotdesk.engines.loading import find_image, load, tag_of
     from hotdesk.oci.validate import measured
 
-    assert preparation.engine != "sandbox"
-    if found := find_image(preparation.engine, [kept.id]):
+    if found := find_image(engine, [image_id]):
         return found
-    image = measured(kept.read(store, preparation), preparation.progress)
-    with store.exclusive(f"load-{preparation.engine}-{image.id.partition(':')[2]}"):
-        return load(preparation.engine, image, tag_of(name, "image"), preparation.progress)
+    progress = opening.preparation.progress
+    image = measured(read(), progress)
+    with store.exclusive(f"load-{engine}-{image.id.partition(':')[2]}"):
+        return load(engine, image, tag_of(opening.desk.name, "image"), progress)

@@ -24,7 +24,8 @@ _WHEEL = "wheel-tree 3"
 _BUILT = "built 1"
 _BYTECODE = "bytecode 1"
 _ENVIRONMENT = "environment 2"
-_IMAGE = "image 2"
+IMAGE_FORMAT = 3
+_IMAGE = f"image {IMAGE_FORMAT}"
 _UNPACKED = "unpacked 1"
 
 IMAGE_NAME = "image.json"

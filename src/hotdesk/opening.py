@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 
 _CALLED: Mapping[EngineName, str] = {"sandbox": "the sandbox", "docker": "Docker", "podman": "Podman"}
+_ALIVE = ("running", "starting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,30 @@ class Preparation:
     limits: Limits = NO_LIMITS
 
 
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How a desk is to be opened, whatever its root will be; `keep` are files to be kept beside it."""
+
+    desk: Desk
+    preparation: Preparation
+    labels: Mapping[str, str]
+    keep: Mapping[str, bytes]
+    port_fixed: bool
+
+    def order(self, root: Root | LoadedImage) -> DeskOrder:
+        return DeskOrder(
+            name=self.desk.name,
+            root=root,
+            project=self.desk.project,
+            port=int(self.labels["port"]),
+            port_fixed=self.port_fixed,
+            labels=self.labels,
+            keep=self.keep,
+            hidden=own_folders(),
+            limits=self.preparation.limits,
+        )
+
+
 def open_project_desk(
     project: Project,
     preparation: Preparation,
@@ -82,9 +107,8 @@ def open_project_desk(
     _refuse_gpu(project.spec.variant(locked.variant))
     check_folder(project.folder, preparation)
     desk = claim(name or project.spec.name, Owner(project.folder, locked.variant), fixed=name is not None)
-    refuse_other_engine(desk, preparation)
-    if port is not None and condition(desk).state not in ("running", "starting"):
-        require_free(port)
+    preparation = as_it_runs(desk, preparation)
+    require_port(desk, port)
     keep = {
         SPEC_NAME: project.spec_path.read_bytes(),
         LOCK_NAME: project.lock_path.read_bytes(),
@@ -97,7 +121,7 @@ def open_project_desk(
         "packages": f"{keys.system} {keys.environment}",
         **labels_of(preparation.limits),
     }
-    opened = _open(desk, locked, preparation, labels=labels, keep=keep, port_fixed=port is not None)
+    opened = _open(Opening(desk, preparation, labels, keep, port_fixed=port is not None), locked)
     if opened.already and opened.desk.labels.get("packages") != labels["packages"]:
         preparation.progress.note(
             f"`{desk.name}` still runs on the packages it was opened with; "
@@ -116,15 +140,14 @@ def reopen(desk: Desk, preparation: Preparation, *, port: int | None = None) -> 
             why=f"{error.filename} is not there",
             hint=f"open it with `hotdesk up` in {desk.project}",
         ) from None
-    if port is not None and condition(desk).state not in ("running", "starting"):
-        require_free(port)
+    require_port(desk, port)
     locked = _kept_lock(desk, kept[LOCK_NAME]).select(host_platform(), _kept_variant(desk))
     spec = parse_spec(decode_spec(kept[SPEC_NAME]))
     locked = replace(locked, source=spec.base_reference)
     wanted = port or int(desk.labels.get("port") or spec.port)
     labels = {**desk.labels, "port": str(wanted)}
     preparation = replace(preparation, engine=desk.engine, limits=kept_limits(desk))
-    return _open(desk, locked, preparation, labels=labels, keep=kept, port_fixed=port is not None)
+    return _open(Opening(desk, preparation, labels, kept, port_fixed=port is not None), locked)
 
 
 def _kept_lock(desk: Desk, content: bytes) -> Lock:
@@ -140,33 +163,12 @@ def _kept_variant(desk: Desk) -> str:
     return desk.labels["variant"]
 
 
-def _open(
-    desk: Desk,
-    locked: LockedVariant,
-    preparation: Preparation,
-    *,
-    labels: Mapping[str, str],
-    keep: Mapping[str, bytes],
-    port_fixed: bool,
-) -> Opened:
+def _open(opening: Opening, locked: LockedVariant) -> Opened:
+    desk, preparation = opening.desk, opening.preparation
     store = Store(default_store_path(), preparation.progress.note)
-
-    def order(root: Root | LoadedImage) -> DeskOrder:
-        return DeskOrder(
-            name=desk.name,
-            root=root,
-            project=desk.project,
-            port=int(labels["port"]),
-            port_fixed=port_fixed,
-            labels=labels,
-            keep=keep,
-            hidden=own_folders(),
-            limits=preparation.limits,
-        )
-
     if preparation.engine != "sandbox":
         image = load_image(store, locked, preparation.engine, desk.name, preparation)
-        in_container = open_desk(order(image), preparation.progress)
+        in_container = open_desk(opening.order(image), preparation.progress)
         store.record_user(in_container.desk.folder / "keep" / LOCK_NAME)
         return in_container
     # Most of what a first opening waits for is large libraries; Jupyter starts beside them.
@@ -175,12 +177,12 @@ def _open(
 
         def start_early(root: Root) -> None:
             nonlocal early
-            early = started.enter_context(early_desk(order(root)))
+            early = started.enter_context(early_desk(opening.order(root)))
 
         with _root(store, locked, preparation, start_early) as root:
             opened = early.complete(root, preparation.progress) if early else None
             started.close()
-            opened = opened or open_desk(order(root), preparation.progress)
+            opened = opened or open_desk(opening.order(root), preparation.progress)
             store.record_user(opened.desk.folder / "keep" / LOCK_NAME)
     compile_in_background(store, locked)
     return opened
@@ -228,15 +230,15 @@ def load_image(
     store: Store, locked: LockedVariant, engine: ContainerEngineName, name: str, preparation: Preparation
 ) -> LoadedImage:
     """The image of `locked` in the engine, built and sent there where it has to be; `name` is for its tag."""
-    from hotdesk.engines.loading import find_image, load, require_engine, tag_of
+    from hotdesk.engines.loading import find_image, load, tag_of
 
-    require_engine(engine)  # rather now than after the downloads
+    require(engine)
     if locked.image and (found := find_image(engine, [locked.image.id])):
         return found
     from hotdesk.build.image import build_image
 
     tag = tag_of(name, locked.variant)
-    with store.using(Keys.of(locked).items()):
+    with store.using(Keys.of(locked).parts()):
         image = build_image(store, locked, offline=preparation.offline, progress=preparation.progress)
         with store.exclusive(f"load-{engine}-{image.id.partition(':')[2]}"):
             return load(engine, image, tag, preparation.progress)
@@ -271,7 +273,7 @@ def _root(
     enough: Callable[[Root], None] | None = None,
 ) -> AbstractContextManager[Root]:
     if not store.item("environment", Keys.of(locked).environment).exists():
-        sandbox.require_sandbox()  # rather now than after the downloads
+        require("sandbox")
     return open_root(store, locked, offline=preparation.offline, progress=preparation.progress, enough=enough)
 
 
@@ -298,15 +300,34 @@ def _inside(folder: Path, current: Path) -> str:
     return str(Path(WORK, current.relative_to(folder))) if current.is_relative_to(folder) else WORK
 
 
-def refuse_other_engine(desk: Desk, preparation: Preparation) -> None:
-    """A desk that runs is taken as it is, unless the caller named an engine for it."""
-    wanted = preparation.engine if preparation.engine_named else desk.engine
-    if wanted != desk.engine and condition(desk).state in ("running", "starting"):
-        raise DeskError(
-            f"the desk `{desk.name}` is open already, in {_CALLED[desk.engine]}",
-            why=f"it cannot be in {_CALLED[wanted]} as long as it runs there",
-            hint=f"stop it first: `hotdesk stop {desk.name}`",
-        )
+def require_port(desk: Desk, port: int | None) -> None:
+    """Rather now than after the downloads: `DeskError` where the desk cannot have this port."""
+    if port is not None and condition(desk).state not in _ALIVE:
+        require_free(port)
+
+
+def require(engine: EngineName) -> None:
+    """Rather now than after the downloads: `EngineError` where the engine is not to be had here."""
+    if engine == "sandbox":
+        sandbox.require_sandbox()
+    else:
+        from hotdesk.engines.loading import require_engine
+
+        require_engine(engine)
+
+
+def as_it_runs(desk: Desk, preparation: Preparation) -> Preparation:
+    """A desk that runs is taken where it does; `DeskError` where the caller named another engine for it."""
+    wanted = preparation.engine
+    if wanted == desk.engine or condition(desk).state not in _ALIVE:
+        return preparation
+    if not preparation.engine_named:
+        return replace(preparation, engine=desk.engine)
+    raise DeskError(
+        f"the desk `{desk.name}` is open already, in {_CALLED[desk.engine]}",
+        why=f"it cannot be in {_CALLED[wanted]} as long as it runs there",
+        hint=f"stop it first: `hotdesk stop {desk.name}`",
+    )
 
 
 def _refuse_gpu(variant: Variant) -> None:

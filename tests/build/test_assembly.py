@@ -46,7 +46,9 @@ class TestStartsAlone:
             '{"ServerApp": {"contents_manager_class": "odd.Manager"}}',
             '{"ServerApp": true}',
             "c.ServerApp.port = 1",
+            "[" * 100_000,
         ],
+        ids=lambda text: text[:40],
     )
     def test_with_any_other_setting_it_may_import_anything(
         self, settings: Path, tmp_path: Path, text: str

@@ -242,7 +242,10 @@ def test_parts_that_are_gone_are_made_again(shelf: Shelf) -> None:
         build_image(shelf.store, locked)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "[[{}, {}]]", "[1]"])
+@pytest.mark.parametrize(
+    "content",
+    ["", "3", "{}", *(f'{{"format": 3, "layers": {layers}}}' for layers in ("[]", "[[{}, {}]]", "[1]", "1"))],
+)
 def test_a_damaged_record_of_an_image_stops_no_other_and_is_found(shelf: Shelf, content: str) -> None:
     locked = shelf.desk([{"a.py": b"a"}])
     build_image(shelf.store, locked)
@@ -251,6 +254,19 @@ def test_a_damaged_record_of_an_image_stops_no_other_and_is_found(shelf: Shelf, 
 
     assert build_image(shelf.store, shelf.desk([{"a.py": b"a"}, {"b.py": b"b"}])).id
     assert verify(shelf.store)
+
+
+@pytest.mark.parametrize("content", ['[[{"writer": 1}, {}]]', '{"format": 1000, "layers": {}}'])
+def test_a_record_of_another_hotdesk_is_no_damage_and_is_not_used(shelf: Shelf, content: str) -> None:
+    locked = shelf.desk([{"a.py": b"a"}])
+    image = build_image(shelf.store, locked)
+    other = shelf.store.item("image", "0" * 40)
+    other.mkdir()
+    (other / "image.json").write_text(content)
+
+    assert verify(shelf.store) == []
+    assert build_image(shelf.store, locked).id == image.id
+    assert build_image(shelf.store, shelf.desk([{"a.py": b"a"}, {"b.py": b"b"}])).id != image.id
 
 
 def test_too_many_layers_are_refused(shelf: Shelf) -> None:

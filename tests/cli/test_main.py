@@ -14,6 +14,8 @@ import pytest
 
 from hotdesk.cli.main import hotdesk as program
 from hotdesk.cli.main import main
+from hotdesk.desk.folder import Desk, make_folder, write_desk
+from hotdesk.engines.request import Root
 from hotdesk.errors import LockStaleError
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from tests.support.commandline import Hotdesk
 
+CONTAINERS = {"hotdesk.desk.in_container", "hotdesk.engines.containers", "hotdesk.engines.client"}
 SLOW = {"rich", "httpx2", "tomlkit", "packaging", "pysequoia", "platformdirs", "psutil", "isal", "uv"}
 
 
@@ -208,6 +211,35 @@ def test_a_command_on_a_desk_that_is_there_imports_nothing_slow() -> None:
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
     assert set(said.split()) & SLOW == set()
+
+
+@pytest.mark.parametrize("command", [["ls"], ["stop", "mine"], ["logs", "-f", "mine"], ["rm", "mine"]])
+def test_a_sandbox_desks_commands_know_nothing_of_containers(hotdesk: Hotdesk, command: list[str]) -> None:
+    folder = hotdesk.data / "desks" / "mine"
+    make_folder(folder)
+    root = Root(hotdesk.store / "system", hotdesk.store / "environment")
+    write_desk(Desk("mine", folder, root, hotdesk.folder, 8888, "token", 1.0, "another boot"))
+    (folder / "log").touch()
+    code = (
+        "import sys; from hotdesk.cli.main import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit as ended: assert not ended.code\n"
+        "print('modules:', *sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command],
+        env=hotdesk.variables(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    loaded = set(done.stdout.rpartition("modules:")[2].split())
+    assert "hotdesk.desk.in_sandbox" in loaded
+    assert (
+        loaded & {"hotdesk.desk.in_container", "hotdesk.engines.containers", "hotdesk.engines.client"}
+        == set()
+    )
 
 
 def test_help_is_there_in_a_blink(tmp_path: Path) -> None:

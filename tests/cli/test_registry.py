@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.oci.registry.small_registry import SmallRegistry, small_registry
 from tests.support.images import small_image
+from tests.support.small_registry import SmallRegistry, registry
 
 from hotdesk.oci.registry.push import push
 from hotdesk.oci.registry.reference import parse_reference
@@ -15,17 +15,11 @@ from hotdesk.project import host_platform
 from hotdesk.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.support.commandline import Hotdesk
 
+__all__ = ["registry"]
+
 DIGEST = small_image(platform=host_platform()).manifest.descriptor.digest
-
-
-@pytest.fixture
-def registry() -> Iterator[SmallRegistry]:
-    with small_registry() as started:
-        yield started
 
 
 @pytest.fixture

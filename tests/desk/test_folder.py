@@ -145,6 +145,7 @@ WHOLE: dict[str, object] = {
         (json.dumps(WHOLE | {"labels": {"port": "http"}}), "a value in it"),
         (json.dumps(WHOLE | {"labels": {"port": ""}}), "a value in it"),
         (json.dumps(WHOLE | {"labels": {"port": "65536"}}), "a value in it"),
+        (json.dumps(WHOLE | {"labels": {"port": "0"}}), "a value in it"),
         ("[" * 100_000, "nested so deep"),
         ('{"hotdesk-desk": "\\ud800' + "9" * 100 + '"}', "another version"),
     ],

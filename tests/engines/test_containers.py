@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from hotdesk.engines.containers import run_arguments, with_caller
+from hotdesk.engines.client import DOCKER, Client
+from hotdesk.engines.containers import accounts, run_arguments, with_caller
 from hotdesk.engines.host import Host
 from hotdesk.engines.request import ContainerRequest, Limits, LoadedImage
+from hotdesk.errors import EngineError
 
 IMAGE = LoadedImage("docker", "sha256:" + "a" * 64)
 REQUEST = ContainerRequest(
@@ -139,3 +141,19 @@ def test_the_caller_has_a_name_inside() -> None:
     assert [row[0] for row in users] == ["desk", "root", "mail"]
     assert users[0][2:] == ["1234", "5678", "", "/home/desk", "/bin/bash"]
     assert files["/etc/group"] == b"desk:x:5678:\nroot:x:0:\n"
+
+
+@pytest.mark.parametrize("content", ["", "[]", "[" * 100_000, '{"image": "sha256:ab", "passwd": 1}'])
+def test_lists_of_users_that_cannot_be_read_any_more_are_asked_for_again(
+    tmp_path: Path, content: str
+) -> None:
+    nothing_installed = Client(DOCKER, {"PATH": str(tmp_path)})
+    image = LoadedImage("docker", "sha256:ab")
+    kept = tmp_path / "accounts.json"
+    kept.write_text('{"image": "sha256:ab", "passwd": "root:x:0:", "group": ""}')
+
+    assert b"root:x:0:" in accounts(nothing_installed, image, ANN, tmp_path)["/etc/passwd"]
+
+    kept.write_text(content)
+    with pytest.raises(EngineError, match="Docker is not installed"):
+        accounts(nothing_installed, image, ANN, tmp_path)

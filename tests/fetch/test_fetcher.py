@@ -352,8 +352,10 @@ def test_leaving_early_stops_and_keeps_what_came(web: Web, store: Store, client:
 
     waiting.join(5)
     assert not waiting.is_alive()
-    assert monotonic() - before < 3
-    assert partial.read_bytes() == content[:700_000]
+    assert monotonic() - before < 20  # the silence lasts a minute
+    kept = partial.read_bytes()
+    assert len(kept) > 500_000
+    assert content.startswith(kept)
 
 
 def test_a_disk_that_is_too_small_is_told_before_anything_is_asked(web: Web, fetcher: Fetcher) -> None:

@@ -9,20 +9,23 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.support.network import forget
+from tests.support.servers import Server
+from tests.support.stores import store
 
-from hotdesk.indexes.http import PROXY_VARIABLES, Retry, make_client
+from hotdesk.indexes.http import Retry, make_client
 from hotdesk.lock import Artifact
-from hotdesk.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     import httpx2
+
+__all__ = ["store"]
 
 FLOOD = 300
 Turn = Callable[["Handler", bytes], None]
@@ -59,7 +62,6 @@ class Web:
 
 
 class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
     web: Web
 
     def do_GET(self) -> None:
@@ -92,9 +94,6 @@ class Handler(BaseHTTPRequestHandler):
     @property
     def start(self) -> int:
         return next(request.start for request in reversed(self.web.requests) if request.path == self.path)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 def begin(handler: Handler, content: bytes) -> bytes:
@@ -173,41 +172,20 @@ def slowly(after: int, seconds: float = 60.0) -> Turn:
 
 @pytest.fixture
 def web() -> Iterator[Web]:
-    server = QuietServer(("127.0.0.1", 0), Handler)
-    site = Web(f"http://127.0.0.1:{server.server_address[1]}")
-    server.RequestHandlerClass = type("BoundHandler", (Handler,), {"web": site})
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield site
-    site.closing.set()
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    server = Server(Handler)
+    site = Web(f"http://{server.host}")
+    with server.serving(web=site):
+        yield site
+        site.closing.set()
     floods = Counter(request.path for request in site.requests)
     assert not floods or max(floods.values()) <= FLOOD
 
 
-class QuietServer(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 64
-
-    def handle_error(self, *_: object) -> None:
-        pass  # clients hang up here on purpose
-
-
 @pytest.fixture
 def client(monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx2.Client]:
-    for variable in PROXY_VARIABLES:
-        monkeypatch.delenv(variable, raising=False)
-        monkeypatch.delenv(variable.lower(), raising=False)
+    forget(monkeypatch)
     with make_client() as made:
         yield made
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
 
 
 def artifact(content: bytes, file: str = "demo-1-py3-none-any.whl", size: int | None = None) -> Artifact:

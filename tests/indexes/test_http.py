@@ -6,15 +6,15 @@ import os
 import socket
 import ssl
 import subprocess
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING
 
 import httpx2
 import pytest
 from tests.support.host import lacking
+from tests.support.servers import Server
 
 from hotdesk.errors import FetchError, GoneError, IndexConfigurationError
 from hotdesk.indexes.http import Retry, StatusError, certificate_file, explain, get, make_client, shown
@@ -197,47 +197,32 @@ class Echo(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-class QuietServer(ThreadingHTTPServer):
-    def handle_error(self, *_: object) -> None:
-        pass  # clients that do not trust it hang up
-
 
 @pytest.fixture
-def server() -> Iterator[ThreadingHTTPServer]:
-    with QuietServer(("127.0.0.1", 0), Echo) as listening:
-        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+def server() -> Iterator[Server]:
+    listening = Server(Echo)
+    with listening.serving():
         yield listening
-        listening.shutdown()
-        thread.join()
 
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "ALL_PROXY", "PIP_PROXY"])
-def test_the_machines_proxy_is_used(
-    server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch, variable: str
-) -> None:
-    monkeypatch.setenv(variable, f"http://127.0.0.1:{server.server_address[1]}")
+def test_the_machines_proxy_is_used(server: Server, monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, f"http://{server.host}")
 
     with make_client() as client:
         assert get(client, "http://index.invalid/a").body == b"http://index.invalid/a"
 
 
-def test_hosts_without_proxy_are_reached_directly(
-    server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_hosts_without_proxy_are_reached_directly(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
     with make_client() as client:
-        assert get(client, f"http://127.0.0.1:{server.server_address[1]}/a").body == b"/a"
+        assert get(client, f"http://{server.host}/a").body == b"/a"
 
 
 @pytest.fixture
-def authority(server: ThreadingHTTPServer, tmp_path: Path) -> Path:
+def authority(server: Server, tmp_path: Path) -> Path:
     """Makes the server speak TLS; the certificate that vouches for it."""
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     argv = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"]
@@ -254,19 +239,19 @@ def authority(server: ThreadingHTTPServer, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
 def test_a_private_authority_is_trusted_where_it_is_configured(
-    server: ThreadingHTTPServer, authority: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+    server: Server, authority: Path, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     monkeypatch.setenv(variable, str(authority))
 
     with make_client() as client:
-        assert get(client, f"https://127.0.0.1:{server.server_address[1]}/a").body == b"/a"
+        assert get(client, f"https://{server.host}/a").body == b"/a"
 
 
-def test_a_private_authority_is_told_with_its_cure(server: ThreadingHTTPServer, authority: Path) -> None:
+def test_a_private_authority_is_told_with_its_cure(server: Server, authority: Path) -> None:
     before = time.monotonic()
 
     with make_client() as client, pytest.raises(FetchError) as raised:
-        get(client, f"https://127.0.0.1:{server.server_address[1]}/a")
+        get(client, f"https://{server.host}/a")
 
     assert "the certificate of 127.0.0.1 is not trusted: self" in raised.value.why
     assert "SSL_CERT_FILE" in raised.value.hint
@@ -299,9 +284,9 @@ def test_a_host_that_the_user_trusts_is_reached_through_the_proxy_too(
 
 
 def test_a_host_that_the_user_trusts_needs_no_certificate(
-    server: ThreadingHTTPServer, authority: Path, monkeypatch: pytest.MonkeyPatch
+    server: Server, authority: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PIP_TRUSTED_HOST", "127.0.0.1")
 
     with make_client() as client:
-        assert get(client, f"https://127.0.0.1:{server.server_address[1]}/a").body == b"/a"
+        assert get(client, f"https://{server.host}/a").body == b"/a"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.layers.debs import directory, member, write_deb
 from tests.support.commandline import Hotdesk
-from tests.support.registry import DockerRegistry, docker_registry, require
+from tests.support.registry import DockerRegistry, registry, require
 
 from hotdesk.build.changes import read_changes
 from hotdesk.build.on_image import SystemOnImage
@@ -31,9 +31,9 @@ from hotdesk.oci.unpack import unpack
 from hotdesk.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from hotdesk.engines.request import Root
+
+__all__ = ["registry"]
 
 pytestmark = pytest.mark.integration
 
@@ -83,12 +83,6 @@ def base(desk_root: Root, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
         AMD: image_of(AMD, settings, [layer]),
         ARM: image_of(ARM, settings, [layer, other]),
     }
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerRegistry]:
-    with docker_registry(tmp_path_factory.mktemp("registry")) as running:
-        yield running
 
 
 def push_with_skopeo(image: Image, registry: DockerRegistry, tag: str, folder: Path) -> None:

@@ -51,6 +51,7 @@ def desk(jupyter: Hotdesk, tmp_path: Path) -> Iterator[Hotdesk]:
     desk.run("lock")
     forget(desk)  # where a session was killed that had its store kept
     yield desk
+    desk.kill()  # else it goes on to open the desk that is stopped here
     desk.run("stop", "--all")
     forget(desk)
 

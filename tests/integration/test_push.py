@@ -10,18 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.commandline import Hotdesk
-from tests.support.registry import DockerRegistry, docker_registry, require
+from tests.support.registry import DockerRegistry, registry, require
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
+
+__all__ = ["registry"]
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerRegistry]:
-    with docker_registry(tmp_path_factory.mktemp("registry")) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import gzip
-import hashlib
 import io
 import json
 import os
@@ -16,11 +15,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.images import image, layer, noise, small_image
-from tests.support.registry import DockerRegistry, certificates, docker_registry, require
+from tests.support.network import home
+from tests.support.registry import (
+    DockerRegistry,
+    certificates,
+    docker_registry,
+    reference,
+    registry,
+    require,
+)
+from tests.support.stores import other, store
 from tests.support.token_server import TokenServer, token_server
 
 from hotdesk.errors import RegistryError, UnsafeImageError, UsageError
-from hotdesk.indexes.http import PROXY_VARIABLES, Retry
+from hotdesk.indexes.http import Retry
 from hotdesk.oci.model import LAYER, Blob, Descriptor, Image, Layer, canonical, digest_of, image_of
 from hotdesk.oci.pulled import PulledImage, bare, pulled_image, recall_reference
 from hotdesk.oci.registry.pull import noted_as, pull
@@ -32,6 +40,8 @@ from hotdesk.store import Store
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+__all__ = ["home", "other", "reference", "registry", "store"]
+
 pytestmark = pytest.mark.integration
 
 QUICK = Patience(connect=3, silence=5, commit=5, retry=Retry(tries=3, first=0.01, longest=2))
@@ -39,36 +49,8 @@ AMD, ARM = "linux/amd64", "linux/arm64"
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No logins, no certificates and no proxies but those of the test."""
-    for variable in (*PROXY_VARIABLES, "SSL_CERT_FILE", "REGISTRY_AUTH_FILE", "DOCKER_CONFIG"):
-        monkeypatch.delenv(variable, raising=False)
-        monkeypatch.delenv(variable.lower(), raising=False)
-    for variable in ("HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"):
-        monkeypatch.setenv(variable, str(tmp_path / variable.lower()))
-    return tmp_path / "home"
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerRegistry]:
-    with docker_registry(tmp_path_factory.mktemp("registry")) as started:
-        yield started
-
-
-@pytest.fixture
-def reference(registry: DockerRegistry, request: pytest.FixtureRequest) -> Reference:
-    name = hashlib.sha256(request.node.name.encode()).hexdigest()[:12]
-    return parse_reference(f"{registry.host}/{name}/desk:1")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
-
-
-@pytest.fixture
-def other(tmp_path: Path) -> Store:
-    return Store(tmp_path / "other store")
+def _on_its_own(home: Path) -> None:
+    """No test sees the caller's logins and proxies."""
 
 
 def content(image: Image) -> list[bytes]:
@@ -302,7 +284,9 @@ def test_dockers_and_podmans_logins_are_used(
 ) -> None:
     entry = {"auth": base64.b64encode("ada:pa:ss wörd".encode()).decode()}
     content = json.dumps({"auths": {private.host: entry}})
-    config, runtime = tmp_path / "xdg_config_home", tmp_path / "xdg_runtime_dir"
+    config, runtime = tmp_path / "config", tmp_path / "runtime"
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(config))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
     for place in (
         home / ".docker/config.json",
         config / "containers/auth.json",

@@ -15,11 +15,13 @@ import pytest
 from tests.support import faulty_proxy as harms
 from tests.support.faulty_proxy import FaultyProxy, Harm, faulty_proxy
 from tests.support.images import image, layer, noise, small_image
-from tests.support.registry import DockerRegistry, docker_registry
+from tests.support.network import home
+from tests.support.registry import DockerRegistry, own_reference, registry
+from tests.support.stores import other, store
 from tests.support.waiting import eventually
 
 from hotdesk.errors import RegistryError
-from hotdesk.indexes.http import PROXY_VARIABLES, Retry
+from hotdesk.indexes.http import Retry
 from hotdesk.oci.pulled import pulled_image
 from hotdesk.oci.registry.pull import pull
 from hotdesk.oci.registry.push import push
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
     from hotdesk.oci.model import Image
 
+__all__ = ["home", "other", "registry", "store"]
+
 pytestmark = pytest.mark.integration
 
 QUICK = Patience(connect=3, silence=1.5, commit=1.5, retry=Retry(tries=4, first=0.01, longest=2))
@@ -39,17 +43,8 @@ AMD = "linux/amd64"
 
 
 @pytest.fixture(autouse=True)
-def _no_proxies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in PROXY_VARIABLES:
-        monkeypatch.delenv(variable, raising=False)
-        monkeypatch.delenv(variable.lower(), raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerRegistry]:
-    with docker_registry(tmp_path_factory.mktemp("registry")) as started:
-        yield started
+def _on_its_own(home: Path) -> None:
+    """No test sees the caller's logins and proxies."""
 
 
 @pytest.fixture
@@ -60,18 +55,7 @@ def proxy(registry: DockerRegistry) -> Iterator[FaultyProxy]:
 
 @pytest.fixture
 def reference(proxy: FaultyProxy, request: pytest.FixtureRequest) -> Reference:
-    name = hashlib.sha256(request.node.name.encode()).hexdigest()[:12]
-    return parse_reference(f"{proxy.host}/{name}/desk:1")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
-
-
-@pytest.fixture
-def other(tmp_path: Path) -> Store:
-    return Store(tmp_path / "other store")
+    return own_reference(proxy.host, request)
 
 
 def past(proxy: FaultyProxy, registry: DockerRegistry, reference: Reference) -> Reference:

@@ -138,6 +138,8 @@ def test_eight_at_once_on_an_empty_store_fetch_each_file_once(
             assert [process.returncode for process in processes] == [0] * 8, outputs
             listed = desks[0].json("ls")
         finally:
+            for desk in desks:
+                desk.kill()
             desks[0].run("stop", "--all")
 
     assert {desk["folder"] for desk in listed if desk["state"] == "running"} == {str(f) for f in folders}

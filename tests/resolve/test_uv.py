@@ -13,8 +13,8 @@ from tests.resolve.index_folder import add_wheel, settings_for
 from tests.resolve.sdist_folder import add_sdist
 
 from hotdesk.cache import collect_garbage
-from hotdesk.errors import FetchError
-from hotdesk.resolve.uv import NoSolution, Question, Uv, compile_arguments, tidy
+from hotdesk.errors import FetchError, ResolveError
+from hotdesk.resolve.uv import NoSolution, Question, Uv, ask, compile_arguments, tidy
 from hotdesk.resolve.wheels import Target
 from hotdesk.store import Store
 
@@ -70,6 +70,26 @@ def test_markers_are_those_of_the_desk(index: Path) -> None:
 
     assert names(TARGET) == {"top", "new"}
     assert names(Target("linux/arm64", "debian:bookworm")) == {"top", "old", "arm"}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["a = " + "[" * 100_000, "packages = 1", "packages = [1]", "[[packages]]\nname = 1", "\0", None],
+    ids=lambda answer: repr(answer)[:20],
+)
+def test_an_answer_that_is_none_is_told(tmp_path: Path, answer: str | None) -> None:
+    """The code of an sdist that is built meanwhile may have written it."""
+
+    def run(_: object, folder: Path) -> tuple[int, bytes]:
+        if answer is None:
+            (folder / "pylock.toml").symlink_to("/etc/passwd")
+        else:
+            (folder / "pylock.toml").write_text(answer)
+        return 0, b""
+
+    with pytest.raises(ResolveError, match="uv's answer cannot be read") as caught:
+        ask(Question(["top"]), TARGET, run, tmp_path, python=sys.executable)
+    assert "pylock.toml: " in caught.value.why
 
 
 def test_a_package_that_does_not_exist_has_no_solution(index: Path) -> None:

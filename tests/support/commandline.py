@@ -23,13 +23,14 @@ class Hotdesk:
     store: Path
     data: Path
     environment: dict[str, str] = field(default_factory=dict)
+    _started: list[subprocess.Popen[str]] = field(default_factory=list, init=False, repr=False)
 
     def variables(self) -> dict[str, str]:
         own = {"HOTDESK_STORE": str(self.store), "HOTDESK_DATA": str(self.data)}
         return {**os.environ, **own, **self.environment}
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*PROGRAM, *arguments],
             cwd=self.folder,
             env=self.variables(),
@@ -38,6 +39,15 @@ class Hotdesk:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self._started.append(process)
+        return process
+
+    def kill(self) -> None:
+        """What was started and still runs, where a test failed midway."""
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
 
     def try_(self, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

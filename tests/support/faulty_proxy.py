@@ -12,8 +12,10 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING
+
+from tests.support.servers import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +71,6 @@ class FaultyProxy:
 
 
 class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
     proxy: FaultyProxy
     upstream: http.client.HTTPConnection | None = None
 
@@ -137,9 +138,6 @@ class Handler(BaseHTTPRequestHandler):
         # Closing a copy resets nothing: the files on the socket go first.
         self.rfile.close()
         self.connection.close()
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 class BrokenOffError(Exception):
@@ -230,14 +228,7 @@ ANY: list[Harm] = [
 ]
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 64
-
-    def handle_error(self, *_: object) -> None:
-        pass  # both sides hang up here on purpose
-
+class _Server(Server):
     def shutdown_request(self, request: object) -> None:
         with suppress(OSError):
             super().shutdown_request(request)  # type: ignore[arg-type]
@@ -245,14 +236,7 @@ class _Server(ThreadingHTTPServer):
 
 @contextmanager
 def faulty_proxy(upstream: str) -> Iterator[FaultyProxy]:
-    server = _Server(("127.0.0.1", 0), Handler)
-    proxy = FaultyProxy(f"127.0.0.1:{server.server_address[1]}", upstream)
-    server.RequestHandlerClass = type("BoundHandler", (Handler,), {"proxy": proxy})
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    server = _Server(Handler)
+    proxy = FaultyProxy(server.host, upstream)
+    with server.serving(proxy=proxy):
         yield proxy
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

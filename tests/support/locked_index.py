@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from contextlib import contextmanager
 from html import escape
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING
+
+from tests.support.servers import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,39 +35,17 @@ class LockedIndex:
     @contextmanager
     def running(self) -> Iterator[dict[str, str]]:
         """Serve; the environment that makes hotdesk use it."""
-        index = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                index._answer(self)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        class Server(ThreadingHTTPServer):
-            def handle_error(self, *_: object) -> None:
-                pass  # a client that was killed
-
-        server = Server(("127.0.0.1", 0), Handler)
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        address = f"http://127.0.0.1:{server.server_port}"
-        try:
+        server = Server(_Answers)
+        address = f"http://{server.host}"
+        with server.serving(index=self):
             yield {
                 "UV_DEFAULT_INDEX": f"{address}/simple/",
                 "HOTDESK_DEBIAN_MIRROR": f"{address}/debian",
                 "HOTDESK_DEBIAN_SECURITY_MIRROR": f"{address}/debian-security",
                 "NO_PROXY": "127.0.0.1",
             }
-        finally:
-            server.shutdown()
-            thread.join()
-            server.server_close()
 
-    def _answer(self, request: BaseHTTPRequestHandler) -> None:
+    def answer(self, request: BaseHTTPRequestHandler) -> None:
         parts = request.path.strip("/").split("/")
         if request.path in self.files:
             self._send_file(request, self.files[request.path])
@@ -104,3 +83,10 @@ class LockedIndex:
         except (BrokenPipeError, ConnectionResetError):
             return
         self.served[artifact.file] += 1
+
+
+class _Answers(BaseHTTPRequestHandler):
+    index: LockedIndex
+
+    def do_GET(self) -> None:
+        self.index.answer(self)

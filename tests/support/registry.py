@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -11,9 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from tests.support.host import lacking
 from tests.support.token_server import ISSUER, SERVICE
 from tests.support.waiting import eventually
+
+from hotdesk.oci.registry.reference import Reference, parse_reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,6 +121,23 @@ def docker_registry(
     finally:
         process.terminate()
         process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerRegistry]:
+    with docker_registry(tmp_path_factory.mktemp("registry")) as started:
+        yield started
+
+
+@pytest.fixture
+def reference(registry: DockerRegistry, request: pytest.FixtureRequest) -> Reference:
+    """Of a repository of the test's own, in which there is nothing yet."""
+    return own_reference(registry.host, request)
+
+
+def own_reference(host: str, request: pytest.FixtureRequest) -> Reference:
+    name = hashlib.sha256(request.node.name.encode()).hexdigest()[:12]
+    return parse_reference(f"{host}/{name}/desk:1")
 
 
 def _answers(registry: DockerRegistry) -> bool:

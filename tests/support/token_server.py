@@ -9,9 +9,11 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
+
+from tests.support.servers import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,25 +69,24 @@ def _encoded(content: bytes) -> str:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server_: TokenServer
+    tokens: TokenServer
 
     def do_GET(self) -> None:
         query = parse_qs(urlsplit(self.path).query)
         who = ""
         if login := self.headers.get("Authorization", "").removeprefix("Basic "):
             who, _, password = base64.b64decode(login).decode().partition(":")
-            if self.server_.logins.get(who) != password:
+            if self.tokens.logins.get(who) != password:
                 return self._send(401, {"errors": [{"code": "UNAUTHORIZED", "message": "who are you"}]})
         assert query["service"] == [SERVICE]
-        return self._send(200, {"token": self.server_.token(who, query.get("scope", [])), "expires_in": 300})
+        return self._send(200, {"token": self.tokens.token(who, query.get("scope", [])), "expires_in": 300})
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         form = {name: values[0] for name, values in parse_qs(body).items()}
-        if form["grant_type"] != "refresh_token" or form["refresh_token"] not in self.server_.identity_tokens:
+        if form["grant_type"] != "refresh_token" or form["refresh_token"] not in self.tokens.identity_tokens:
             return self._send(401, {})
-        token = self.server_.token(f"token of {form['client_id']}", form["scope"].split())
+        token = self.tokens.token(f"token of {form['client_id']}", form["scope"].split())
         return self._send(200, {"access_token": token, "expires_in": 300})
 
     def _send(self, status: int, content: object) -> None:
@@ -95,9 +96,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_: object) -> None:
-        pass
-
 
 @contextmanager
 def token_server(folder: Path) -> Iterator[TokenServer]:
@@ -105,15 +103,7 @@ def token_server(folder: Path) -> Iterator[TokenServer]:
     new = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=tokens"
     command = [*new.split(), "-keyout", "key.pem", "-out", "certificate.pem"]
     subprocess.run(command, cwd=folder, capture_output=True, check=True)
-    http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    realm = f"http://127.0.0.1:{http.server_address[1]}/token"
-    tokens = TokenServer(realm, folder / "certificate.pem", folder / "key.pem")
-    http.RequestHandlerClass = type("BoundHandler", (_Handler,), {"server_": tokens})
-    thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    server = Server(_Handler)
+    tokens = TokenServer(f"http://{server.host}/token", folder / "certificate.pem", folder / "key.pem")
+    with server.serving(tokens=tokens):
         yield tokens
-    finally:
-        http.shutdown()
-        http.server_close()
-        thread.join()

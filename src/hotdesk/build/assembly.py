@@ -219,7 +219,7 @@ def starts_alone(environment: Path) -> bool:
             settings: Any = json.loads(path.read_bytes())
             apps = [settings[app] for app in settings]
             extensions = {name for app in apps for table in app.values() for name in table}
-        except (ValueError, AttributeError, TypeError):
+        except (ValueError, AttributeError, TypeError, RecursionError):
             return False
         if not extensions <= _OWN_EXTENSIONS:
             return False

@@ -21,7 +21,7 @@ from hotdesk.build.base import base_layers, bring_base
 from hotdesk.build.recipe import Recipe, WheelPart
 from hotdesk.engines.request import HOME, PREFIX, USER, USER_ID, WORK
 from hotdesk.errors import ImageError, StoreError
-from hotdesk.keys import Keys, interpreter_hashes, wheel_sha256
+from hotdesk.keys import IMAGE_FORMAT, Keys, interpreter_hashes, wheel_sha256
 from hotdesk.layers.contents import CONTENTS, TREE, read_contents
 from hotdesk.lock_images import LockedImage, LockedLayer
 from hotdesk.oci.layer import Measured, blob_chunks, made, measure, tar_chunks
@@ -66,7 +66,8 @@ def build_image(
         known = _known(store)
         rows = _measure(store, locked, [recipe for recipe in recipes if _name(recipe) not in known], progress)
         layers = [[recipe.to_json(), known.get(_name(recipe)) or rows[_name(recipe)]] for recipe in recipes]
-        (item / _IMAGE).write_text(json.dumps(layers), encoding="utf-8")
+        record = {"format": IMAGE_FORMAT, "layers": layers}
+        (item / _IMAGE).write_text(json.dumps(record), encoding="utf-8")
 
     with store.in_use():
         if not _has_parts(store, keys):
@@ -108,7 +109,12 @@ def locked_image(store: Store, locked: LockedVariant) -> LockedImage:
 
 
 def verify_image(store: Store, item: Path) -> list[str]:
-    """Each layer of an image's item that is not what was measured, by what is in the store now."""
+    """Each layer of an image's item that is not what was measured, by what is in the store now.
+
+    What another hotdesk measured in its own way is nothing that this one ever reads.
+    """
+    if _is_of_another_format(item):
+        return []
     rows = _read(item)
     if len(rows) < 2:  # the base system and an empty environment
         return [f"it has {len(rows)} layers"]
@@ -283,11 +289,23 @@ def _weight(store: Store, recipe: Recipe) -> int:
     return sum((store.root / part.file).stat().st_size for part in recipe.wheels)
 
 
+def _is_of_another_format(item: Path) -> bool:
+    try:
+        record = json.loads((item / _IMAGE).read_bytes())
+        return (
+            isinstance(record, list) or record["format"] != IMAGE_FORMAT
+        )  # before there was a number, a list
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return False  # it is damaged: `_read` tells
+
+
 def _read(item: Path) -> list[tuple[Recipe, Measured]]:
     try:
-        rows = json.loads((item / _IMAGE).read_bytes())
-        return [(Recipe.from_json(recipe), Measured(**measured)) for recipe, measured in rows]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        record = json.loads((item / _IMAGE).read_bytes())
+        if record["format"] != IMAGE_FORMAT:
+            raise ValueError(f"its format is {record['format']}, not {IMAGE_FORMAT}")
+        return [(Recipe.from_json(recipe), Measured(**measured)) for recipe, measured in record["layers"]]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise StoreError(
             f"the store's item {item} is damaged",
             why=f"{_IMAGE}: {error}",

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from hotdesk.layers.entries import Entry, Written
 
-WRITER = 1
 _PIECE = 1 << 20
 
 
@@ -50,14 +49,12 @@ class WheelPart:
 class Recipe:
     """A layer: the base system that is the item `system`, or these wheels, or else the empty environment.
 
-    Of a base system on an image, it is what that has not. `writer` is the number of the way in which layers
-    are written; another way needs another number.
+    Of a base system on an image, it is what that has not.
     """
 
     python: str
     system: str = ""
     wheels: tuple[WheelPart, ...] = ()
-    writer: int = WRITER
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -160,8 +160,7 @@ def _subject(
     store = Store(default_store_path(), preparation.progress.note)
     source = find_source(what, Path.cwd()) if what is not None else None
     if source:
-        image, _ = read_image(source, store, preparation, platform)
-        with store.in_use():
+        with read_image(source, store, preparation, platform) as (image, _):
             title = source.path.name if source.path else source.reference
             yield _Subject(title, image, False, _lock_of(image, variant)), store
         return

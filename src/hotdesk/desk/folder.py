@@ -285,8 +285,8 @@ def _desk(document: dict[str, Any], folder: Path) -> Desk:
     project, root = document["project"], document["root"]
     port, started = int(document["port"]), float(document["started"])
     labels = {str(name): str(value) for name, value in document["labels"].items()}
-    wanted = int(labels.get("port", port))
-    if not (0 <= port <= _LAST_PORT and 0 <= wanted <= _LAST_PORT and math.isfinite(started)):
+    wanted = int(labels.get("port", "1"))
+    if not (0 <= port <= _LAST_PORT and 1 <= wanted <= _LAST_PORT and math.isfinite(started)):
         raise ValueError(f"port {port}, wanted {wanted}, started {started}")
     "".join([*labels, *labels.values()]).encode()  # half of a surrogate pair cannot be printed
     return Desk(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from hotdesk.desk import folder as folders
 from hotdesk.desk import jupyter
-from hotdesk.desk.runner import Activity
+from hotdesk.desk.runner import CONTAINER_RECORD, Activity
 from hotdesk.engines import containers
 from hotdesk.engines.client import ENGINES, Client
 from hotdesk.engines.request import PORT, ContainerRequest, LoadedImage
@@ -29,7 +29,6 @@ _OPTIONS = (
     "--ServerApp.allow_root=True",  # where the caller is, or is taken for root inside
     "--ServerApp.allow_remote_access=False",  # or a page from elsewhere could call itself by another name
 )
-_RECORD = "container"
 _FILES = "inside"
 
 
@@ -51,7 +50,9 @@ def container_of(folder: Path) -> Container | None:
     What somebody else wrote does not count: it could lead us to a server of his.
     """
     try:
-        with open(os.open(folder / _RECORD, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
+        with open(
+            os.open(folder / CONTAINER_RECORD, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb"
+        ) as file:
             if os.fstat(file.fileno()).st_uid != os.geteuid():
                 return None
             found = json.loads(file.read())
@@ -81,7 +82,9 @@ class ContainerRunner:
         inside = self._folder / _FILES
         folders.make_folder(inside)
         with folders.exclusive(self._folder / "alive"):
-            folders.write_private(self._folder / _RECORD, json.dumps(asdict(self._container)).encode())
+            folders.write_private(
+                self._folder / CONTAINER_RECORD, json.dumps(asdict(self._container)).encode()
+            )
             record()
             containers.remove(self._client, self._name)
             containers.start(self._client, self._request(order, desk), inside)
@@ -99,7 +102,7 @@ class ContainerRunner:
 
     def end(self) -> None:
         containers.remove(self._client, self._name)
-        (self._folder / _RECORD).unlink(missing_ok=True)
+        (self._folder / CONTAINER_RECORD).unlink(missing_ok=True)
 
     def explain_end(self, log: str) -> EngineError | None:  # noqa: ARG002
         return None  # one that cannot be started says so at once

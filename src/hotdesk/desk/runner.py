@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from hotdesk.desk.order import DeskOrder
     from hotdesk.engines.request import Root
     from hotdesk.errors import EngineError
+
+CONTAINER_RECORD = "container"
+"""The file in a desk's folder that says which container it runs in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +50,12 @@ class Runner(Protocol):
 
 def runner_of(folder: Path) -> Runner:
     """What runs the desk in this folder, or ran it last."""
-    from hotdesk.desk.in_container import ContainerRunner, container_of
+    if os.path.lexists(folder / CONTAINER_RECORD):
+        from hotdesk.desk.in_container import ContainerRunner, container_of
 
-    container = container_of(folder)
-    return ContainerRunner(folder, container) if container else _in_sandbox(folder)
+        if container := container_of(folder):
+            return ContainerRunner(folder, container)
+    return _in_sandbox(folder)
 
 
 def new_runner(root: Root | LoadedImage, folder: Path) -> Runner:

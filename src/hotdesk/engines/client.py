@@ -134,14 +134,13 @@ class Client:
                 rootless=self.ask("info", "--format", "{{.Host.Security.Rootless}}").strip() == "true"
             )
         said = self.ask("info", "--format", '{"s":{{json .SecurityOptions}},"d":{{json .DriverStatus}}}')
-        try:
-            found = json.loads(said)
-        except ValueError:
-            raise self.refused(("info",), said) from None
-        return Server(
-            rootless="name=rootless" in (found["s"] or ()),
-            containerd=["driver-type", "io.containerd.snapshotter.v1"] in (found["d"] or ()),
-        )
+        match self._parsed("info", said):
+            case {"s": security, "d": driver}:
+                return Server(
+                    rootless="name=rootless" in (security or ()),
+                    containerd=["driver-type", "io.containerd.snapshotter.v1"] in (driver or ()),
+                )
+        raise self.refused(("info",), said)
 
     def image_id(self, names: Sequence[str]) -> str | None:
         """What the engine calls the first of these images that it has."""
@@ -158,16 +157,22 @@ class Client:
             return []
         # Another process may remove one meanwhile: the others count all the same.
         said = self.try_("image", "inspect", "--format", "{{json .RootFS.Layers}}", *names).stdout
-        return [json.loads(line) or [] for line in said.splitlines()]
+        return [self._parsed("image", line) or [] for line in said.splitlines()]
 
     def container(self, name: str) -> dict[str, Any] | None:
         """The state of a container, None where there is none; `EngineError` where the engine is not there."""
         done = self.try_("container", "inspect", "--format", "{{json .State}}", name)
         if done.returncode == 0:
-            state: dict[str, Any] = json.loads(done.stdout)
+            state: dict[str, Any] = self._parsed("container", done.stdout)
             return state
         self.require()
         return None
+
+    def _parsed(self, command: str, said: str) -> Any:
+        try:
+            return json.loads(said)
+        except (ValueError, RecursionError):
+            raise self.refused((command,), said) from None
 
     def require(self) -> None:
         """`EngineError` with the cause where the engine does not answer."""

@@ -181,13 +181,16 @@ def accounts(client: Client, image: LoadedImage, user: tuple[int, int], folder: 
     kept = folder / "accounts.json"
     try:
         found = json.loads(kept.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         found = None
-    if not isinstance(found, dict) or found.get("image") != image.id:
-        texts = [_file_of(client, image, path) for path in _ACCOUNTS]
-        found = {"image": image.id, "passwd": texts[0], "group": texts[1]}
-        _write(kept, json.dumps(found).encode())
-    return with_caller(str(found["passwd"]), str(found["group"]), user)
+    match found:
+        case {"image": image.id, "passwd": str(passwd), "group": str(group)}:
+            pass
+        case _:
+            passwd, group = (_file_of(client, image, path) for path in _ACCOUNTS)
+            found = {"image": image.id, "passwd": passwd, "group": group}
+            _write(kept, json.dumps(found).encode())
+    return with_caller(passwd, group, user)
 
 
 def with_caller(passwd: str, group: str, user: tuple[int, int]) -> dict[str, bytes]:

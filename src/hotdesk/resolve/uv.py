@@ -144,10 +144,20 @@ def ask(
     """
     _write_question(question, folder)
     status, said = run(compile_arguments(question, target, python), folder)
-    if status == 0:
+    return _answer(folder) if status == 0 else _failure(said.decode(errors="replace"))
+
+
+def _answer(folder: Path) -> list[Choice]:
+    """Where sdists were built meanwhile, their code may have written it: it may be anything at all."""
+    try:
         with open_result(folder / "pylock.toml") as file:
             return read_pylock(file.read(_LONGEST_ANSWER).decode(), folder)
-    return _failure(said.decode(errors="replace"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ResolveError(
+            "uv's answer cannot be read",
+            why=f"pylock.toml: {error!r:.200}",
+            hint="where a package of the spec is built from its source, choose a version that has wheels",
+        ) from None
 
 
 def compile_arguments(question: Question, target: Target, python: str) -> list[str]:

@@ -7,8 +7,8 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.oci.registry.small_registry import Handler, SmallRegistry, endless, offer, small_registry
 from tests.support.images import small_image
+from tests.support.small_registry import Handler, SmallRegistry, endless, offer, small_registry
 
 from hotdesk.errors import RegistryError, StoreError, UnsafeImageError
 from hotdesk.oci.model import INDEX, MANIFEST, digest_of, image_of

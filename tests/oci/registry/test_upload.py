@@ -16,7 +16,7 @@ from hotdesk.oci.registry.session import Session
 from hotdesk.oci.registry.upload import Content, Upload
 
 if TYPE_CHECKING:
-    from tests.oci.registry.small_registry import SmallRegistry
+    from tests.support.small_registry import SmallRegistry
 
     from hotdesk.oci.registry.session import Patience
 

@@ -11,13 +11,15 @@ import json
 import re
 import socket
 import struct
-import threading
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from tests.support.servers import Server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +60,6 @@ class SmallRegistry:
 
 
 class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
     registry: SmallRegistry
 
     def handle_any(self) -> None:
@@ -166,9 +167,6 @@ class Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(content)
 
-    def log_message(self, *_: object) -> None:
-        pass
-
 
 def endless(handler: Handler, status: int = 200) -> None:
     """An answer that never ends, as long as somebody listens."""
@@ -180,27 +178,18 @@ def endless(handler: Handler, status: int = 200) -> None:
         handler.wfile.write(bytes(1 << 16))
 
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False
-
-    def handle_error(self, *_: object) -> None:
-        pass  # clients hang up here on purpose
-
-
 @contextmanager
 def small_registry() -> Iterator[SmallRegistry]:
-    server = _Server(("127.0.0.1", 0), Handler)
-    registry = SmallRegistry(f"127.0.0.1:{server.server_address[1]}")
-    server.RequestHandlerClass = type("BoundHandler", (Handler,), {"registry": registry})
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    server = Server(Handler)
+    registry = SmallRegistry(server.host)
+    with server.serving(registry=registry):
         yield registry
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+
+
+@pytest.fixture
+def registry() -> Iterator[SmallRegistry]:
+    with small_registry() as started:
+        yield started
 
 
 def offer(registry: SmallRegistry, document: object, kind: str, tag: str = "1") -> None:
