@@ -31,19 +31,26 @@ _HOW = (
 
 def require_programs(platform: str, folder: Path) -> None:
     """`EngineError` where the sandbox runs no programs of `platform`; one is tried, written to `folder`."""
-    if _PROCESSORS[platform][0] == os.uname().machine:
+    if _runs(platform, folder):
         return
+    raise EngineError(
+        f"an image for `{platform}` cannot be built here",
+        why=f"its base system and its bytecode are made by its own programs; this machine is "
+        f"{os.uname().machine}, and has no emulator that takes them in the sandbox",
+        hint=_HOW,
+    )
+
+
+def _runs(platform: str, folder: Path) -> bool:
+    if platform not in _PROCESSORS:
+        return False
+    if _PROCESSORS[platform][0] == os.uname().machine:
+        return True
     program = folder / "program"
     program.write_bytes(smallest_program(platform))
     program.chmod(0o755)
     options = ("--unshare-user", "--unshare-all", "--ro-bind", str(program), "/program", "--dev", "/dev")
-    if run_bwrap(options, ["/program"]).returncode:
-        raise EngineError(
-            f"an image for `{platform}` cannot be built here",
-            why=f"its base system and its bytecode are made by its own programs; this machine is "
-            f"{os.uname().machine}, and has no emulator that takes them in the sandbox",
-            hint=_HOW,
-        )
+    return run_bwrap(options, ["/program"]).returncode == 0
 
 
 def smallest_program(platform: str) -> bytes:
