@@ -74,39 +74,41 @@ def find_source(what: str, current: Path) -> Source | None:
 
 
 @contextmanager
-def read_image(source: Source, store: Store, preparation: Preparation) -> Iterator[tuple[Image, Source]]:
-    """The image for this host, pulled where it has to be, and where exactly this one will be found again.
+def read_image(
+    source: Source, store: Store, preparation: Preparation, platform: str | None = None
+) -> Iterator[tuple[Image, Source]]:
+    """The image for `platform` or this host, pulled where it has to be, and where it will be found again.
 
     Garbage collection leaves what it is read from alone meanwhile.
     """
+    wanted = platform or host_platform()
     if source.path is not None:
-        yield _in_layout(source.path), source
+        yield _in_layout(source.path, wanted), source
         return
     with ExitStack() as held:
         with store.in_use():  # nothing collects it between its arrival and our hold on it
-            digest, found = _pulled(source.reference, store, preparation)
+            digest, found = _pulled(source.reference, wanted, store, preparation)
             held.enter_context(store.using([("pulled", digest.partition(":")[2])]))
         from hotdesk.oci.pulled import pulled_image
 
         yield pulled_image(store, digest), found
 
 
-def _in_layout(path: Path) -> Image:
+def _in_layout(path: Path, platform: str) -> Image:
     from hotdesk.oci.layout import read_layout
 
     images = read_layout(path)
-    host = host_platform()
     for image in images:
-        if image.platform == host or image.platform.startswith(f"{host}/"):
+        if image.platform == platform or image.platform.startswith(f"{platform}/"):
             return image
     raise ImageError(
-        f"{path} holds no image for this machine",
-        why=f"this is {host}, and it holds {', '.join(image.platform for image in images)}",
-        hint="build one here, or one for this platform where the other was built",
+        f"{path} holds no image for `{platform}`",
+        why=f"it holds {', '.join(image.platform for image in images)}",
+        hint=f"`hotdesk build --platform {platform} -o PATH` makes one, where the other was built",
     )
 
 
-def _pulled(text: str, store: Store, preparation: Preparation) -> tuple[str, Source]:
+def _pulled(text: str, platform: str, store: Store, preparation: Preparation) -> tuple[str, Source]:
     """The digest of the image's manifest, which is in the store now."""
     from hotdesk.oci.pulled import recall_reference
     from hotdesk.oci.registry.pull import noted_as, pull
@@ -116,7 +118,7 @@ def _pulled(text: str, store: Store, preparation: Preparation) -> tuple[str, Sou
     if reference.digest and store.item("pulled", reference.digest.partition(":")[2]).exists():
         return reference.digest, Source(reference=text)
     if preparation.offline:
-        digest = recall_reference(store, noted_as(reference, host_platform()))
+        digest = recall_reference(store, noted_as(reference, platform))
         if not digest:
             raise NotCachedError(
                 f"the image `{reference}` is not in the store",
@@ -124,7 +126,7 @@ def _pulled(text: str, store: Store, preparation: Preparation) -> tuple[str, Sou
                 hint=f"`hotdesk pull {reference}` brings it there",
             )
     else:
-        digest = pull(store, reference, host_platform(), progress=preparation.progress).digest
+        digest = pull(store, reference, platform, progress=preparation.progress).digest
     return digest, Source(reference=str(reference.at(digest)))
 
 

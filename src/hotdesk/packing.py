@@ -62,15 +62,16 @@ def write_project_image(
     path: Path,
     *,
     variant: str | None = None,
+    platform: str | None = None,
     accept: bool = False,
 ) -> Image:
     """Build the image and write it to `path`, as an archive where that ends in `.tar`, else as a folder."""
     from hotdesk.oci.layout import write_layout
 
     store = Store(default_store_path(), preparation.progress.note)
-    locked = project.select(variant)
+    locked = project.select(variant, platform)
     with store.using(Keys.of(locked).parts()):
-        image = build_project_image(project, preparation, variant=variant, accept=accept)
+        image = build_project_image(project, preparation, variant=variant, platform=platform, accept=accept)
         write_layout([image], path, f"{project.spec.name}:{locked.variant}", preparation.progress)
         return image
 

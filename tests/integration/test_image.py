@@ -2,41 +2,42 @@
 
 from __future__ import annotations
 
+import datetime
 import inspect
 import json
 import os
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import click.core
 import pytest
 from tests.support.commandline import Hotdesk
+from tests.support.elsewhere import years_ahead
 from tests.support.folders import open_folder
-from tests.support.host import lacking
 
 from hotdesk import errors
+
+if TYPE_CHECKING:
+    from hotdesk.engines.request import Root
 
 pytestmark = pytest.mark.integration
 
 NOBODY = 65534
 
-
-def open_python() -> str:
-    """A Python of this version that other users may start."""
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    places = (Path(sys.executable).resolve(), Path("/usr/bin/python3").resolve())
-    reached = [
-        python
-        for python in places
-        if python.name == version and all(folder.stat().st_mode & 0o001 for folder in python.parents)
-    ]
-    if not reached:
-        lacking(f"no {version} can be started by another user")
-    return str(reached[0])
+# Where and when hotdesk's own process finds itself, one that it starts, and one in a sandbox of a build.
+_LOOK_AROUND = """
+import json, platform, subprocess, time
+from hotdesk.engines.bubblewrap import run_bwrap
+year = ["date", "+%Y"]
+print(json.dumps({
+    "python": platform.python_version().rpartition(".")[0],
+    "hotdesk": time.localtime().tm_year,
+    "child": int(subprocess.check_output(year)),
+    "sandbox": int(run_bwrap(("--ro-bind", "/", "/", "--dev", "/dev"), year).stdout),
+}))
+"""
 
 
 def copied(project: Hotdesk, folder: Path) -> Hotdesk:
@@ -74,12 +75,11 @@ def test_a_second_build_finds_it_there(built: tuple[Hotdesk, dict[str, Any]]) ->
     assert time.monotonic() - started < 5
 
 
-def test_it_is_the_same_for_another_user_home_folder_time_zone_locale_umask_and_core_count(
-    built: tuple[Hotdesk, dict[str, Any]],
+def test_it_is_the_same_for_another_user_home_folder_time_zone_locale_umask_core_count_clock_and_python(
+    built: tuple[Hotdesk, dict[str, Any]], desk_root: Root
 ) -> None:
     project, image = built
     user = NOBODY if os.geteuid() == 0 else os.geteuid()
-    libraries = [str(Path(inspect.getfile(module)).parent.parent) for module in (errors, click.core)]
     with open_folder() as elsewhere:
         for name in ("home", "store/downloads", "data", "another folder"):
             (elsewhere / name).mkdir(parents=True)
@@ -87,34 +87,43 @@ def test_it_is_the_same_for_another_user_home_folder_time_zone_locale_umask_and_
             shutil.copy(project.folder / name, elsewhere / "another folder" / name)
         for file in (project.store / "downloads").iterdir():
             shutil.copyfile(file, elsewhere / "store/downloads" / file.name)
+        python = years_ahead(desk_root.system, "3.13", elsewhere / "python")
         for path in (elsewhere / "store", *elsewhere.rglob("*")):
             os.chown(path, user, user if os.geteuid() == 0 else -1)
         (elsewhere / "store").chmod(0o700)
-        done = subprocess.run(
-            ["taskset", "--cpu-list", "0", open_python(), "-m", "hotdesk", "build", "--offline", "--json"],
-            cwd=elsewhere / "another folder",
-            env={
-                "PATH": os.environ["PATH"],
-                "PYTHONPATH": os.pathsep.join(libraries),
-                "HOME": str(elsewhere / "home"),
-                "HOTDESK_STORE": str(elsewhere / "store"),
-                "HOTDESK_DATA": str(elsewhere / "data"),
-                "TZ": "Pacific/Kiritimati",
-                "LC_ALL": "C",
-                "PYTHONHASHSEED": "7",
-            },
-            user=user if os.geteuid() == 0 else None,
-            group=user if os.geteuid() == 0 else None,
-            extra_groups=[] if os.geteuid() == 0 else None,
-            umask=0o077,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=600,
-        )
 
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == image
+        def run(*arguments: str) -> str:
+            done = subprocess.run(
+                ["taskset", "--cpu-list", "0", *python, *arguments],
+                cwd=elsewhere / "another folder",
+                env={
+                    "PATH": os.environ["PATH"],
+                    "HOME": str(elsewhere / "home"),
+                    "HOTDESK_STORE": str(elsewhere / "store"),
+                    "HOTDESK_DATA": str(elsewhere / "data"),
+                    "TZ": "Pacific/Kiritimati",
+                    "LC_ALL": "C",
+                    "PYTHONHASHSEED": "7",
+                },
+                user=user if os.geteuid() == 0 else None,
+                group=user if os.geteuid() == 0 else None,
+                extra_groups=[] if os.geteuid() == 0 else None,
+                umask=0o077,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=600,
+            )
+            assert done.returncode == 0, done.stderr
+            return done.stdout
+
+        seen = json.loads(run("-c", _LOOK_AROUND))
+        again = json.loads(run("-m", "hotdesk", "build", "--offline", "--json"))
+
+    ahead = datetime.datetime.now().year + 4
+    assert seen["python"] == "3.13"
+    assert {seen[where] for where in ("hotdesk", "child", "sandbox")} <= {ahead, ahead + 1}
+    assert again == image
 
 
 def test_a_build_that_gives_another_image_says_which_layer_and_which_file(

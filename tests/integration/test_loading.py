@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tarfile
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from tests.support.busybox import busybox_image, note
+from tests.support.images import layer, noise
 
 from hotdesk.engines.loading import find_image, load
 from hotdesk.errors import EngineError
@@ -23,6 +33,17 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 TAG = "localhost/hotdesk/test:cpu"
+KILLS = int(os.environ.get("HOTDESK_TEST_KILLS", "4"))
+
+_LOAD = """
+import sys
+from tests.integration.test_loading import TAG, image_to_kill
+from hotdesk.engines.loading import load
+
+image = image_to_kill(int(sys.argv[2]))
+print("ready", flush=True)
+load(sys.argv[1], image, TAG)
+"""
 
 
 def unreadable(layer: Layer) -> Layer:
@@ -106,3 +127,51 @@ def test_an_image_that_is_not_what_it_says_is_no_image(engine: Engine) -> None:
     assert len(caught.value.why.splitlines()) > 1  # its own words
     assert caught.value.why.endswith(f"it has no image {image.id} afterwards")
     assert find_image(engine.name, [image.id]) is None
+
+
+def image_to_kill(number: int) -> Image:
+    """One of many whose loading takes a while; the first layers of any two are the same."""
+    own = [layer(f"data/{place}", noise(2_000_000, 2 * number + place)) for place in range(2)]
+    return busybox_image(note("below all"), *own)
+
+
+def is_whole(engine: Engine, image: Image, file: Path) -> bool:
+    """What the engine gives for each of the image's layers has the digest of that layer."""
+    engine.ask("save", "--output", str(file), image.id)
+    with tarfile.open(file) as archive:
+        content = {member.name: archive.extractfile(member) for member in archive if member.isfile()}
+        (row,) = json.loads((content["manifest.json"] or pytest.fail("no manifest")).read())
+        layers = [content[name] or pytest.fail(f"no {name}") for name in row["Layers"]]
+        found = ["sha256:" + hashlib.sha256(file.read()).hexdigest() for file in layers]
+    file.unlink()
+    return found == [layer.diff_id for layer in image.layers]
+
+
+def test_after_a_kill_the_next_load_gives_the_whole_image(engine: Engine, tmp_path: Path) -> None:
+    chance = random.Random(20261123)
+    load(engine.name, image_to_kill(1), TAG)
+    second = image_to_kill(2)
+    begin = time.monotonic()
+    load(engine.name, second, TAG)
+    whole = time.monotonic() - begin
+    killed = 0
+    for number in range(3, KILLS + 3):
+        image = image_to_kill(number)
+        with subprocess.Popen(
+            [sys.executable, "-c", _LOAD, engine.name, str(number)],
+            cwd=Path(__file__).parents[2],
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        ) as process:
+            assert process.stdout
+            assert process.stdout.readline() == b"ready\n"
+            time.sleep(chance.uniform(0, whole))
+            # Alone, as where memory runs out, or with the engine's own client.
+            (os.kill if number % 2 else os.killpg)(process.pid, signal.SIGKILL)
+        killed += process.returncode == -signal.SIGKILL
+        if find_image(engine.name, [image.id]):
+            assert is_whole(engine, image, tmp_path / "image.tar")
+
+        assert load(engine.name, image, TAG).id == image.id
+        assert is_whole(engine, image, tmp_path / "image.tar")
+    assert killed > KILLS / 3  # else the test has killed too late to mean anything

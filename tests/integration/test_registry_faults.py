@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 import signal
 import subprocess
@@ -220,6 +221,8 @@ def test_a_bad_line_is_survived_or_told(
 
 # Killing
 
+KILLS = int(os.environ.get("HOTDESK_TEST_KILLS", "4"))
+
 _WORK = """
 import sys
 from pathlib import Path
@@ -264,7 +267,7 @@ def test_after_a_kill_the_next_try_works(
 ) -> None:
     chance = random.Random(4)
     there, got = past(proxy, registry, reference), Store(tmp_path / "got")
-    for seed in range(4):
+    for seed in range(KILLS):
         pushed = small_image(seed, size=3_000_000)
         if what == "pull":
             push(store, [pushed], there)

@@ -70,12 +70,12 @@ def build_image(
         (item / _IMAGE).write_text(json.dumps(record), encoding="utf-8")
 
     with store.in_use():
+        if not _has_parts(store, keys):
+            _require_programs(store, locked)  # rather now than after the downloads
         bring_base(store, locked, offline=offline, progress=progress)
         if not _has_parts(store, keys):
-            from hotdesk.engines.programs import builder
             from hotdesk.fetch import Fetcher  # this and the like below: 60 ms for what is there already
 
-            builder()  # there is one: rather now than after the downloads
             with Fetcher(store, offline=offline, snapshot=locked.snapshot, progress=progress) as fetcher:
                 _make_parts(store, locked, fetcher, progress)
         rows = _read(store.make("image", keys.image, fill))
@@ -83,6 +83,13 @@ def build_image(
         if locked.image and image.id != locked.image.id:
             raise _differs(store, locked.image, image, rows)
     return image
+
+
+def _require_programs(store: Store, locked: LockedVariant) -> None:
+    from hotdesk.engines.emulation import require_programs
+
+    with store.scratch() as folder:
+        require_programs(locked.platform, folder)
 
 
 def _has_parts(store: Store, keys: Keys) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from hotdesk.cli.options import offline_option, variant_option
+from hotdesk.cli.options import offline_option, platform_option, variant_option
 from hotdesk.cli.output import json_option, print_json
 from hotdesk.cli.progress import show_progress
 
@@ -18,6 +18,7 @@ from hotdesk.cli.progress import show_progress
 )
 @click.argument("what", metavar="[TEMPLATE or FOLDER]", required=False)
 @variant_option
+@platform_option
 @click.option(
     "-o",
     "--output",
@@ -31,6 +32,7 @@ def build_command(
     what: str | None,
     *,
     variant: str | None,
+    platform: str | None,
     output: Path | None,
     accept: bool,
     offline: bool,
@@ -49,9 +51,13 @@ def build_command(
     with show_progress() as progress:
         preparation = Preparation(offline, progress)
         if output is None:
-            image = build_project_image(project, preparation, variant=variant, accept=accept)
+            image = build_project_image(
+                project, preparation, variant=variant, platform=platform, accept=accept
+            )
         else:
-            image = write_project_image(project, preparation, output, variant=variant, accept=accept)
+            image = write_project_image(
+                project, preparation, output, variant=variant, platform=platform, accept=accept
+            )
     if as_json:
         layers = [
             {"digest": blob.digest, "size": blob.size, "diff_id": layer.diff_id, "holds": layer.history}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hotdesk.cli.options import offline_option, variant_option
+from hotdesk.cli.options import offline_option, platform_option, variant_option
 from hotdesk.cli.output import human_bytes, json_option, mark, plain, print_json, print_table
 from hotdesk.cli.progress import show_progress
 
@@ -47,6 +47,7 @@ class _Subject:
 )
 @_what_argument
 @variant_option
+@platform_option
 @click.option(
     "--html",
     "page",
@@ -56,7 +57,13 @@ class _Subject:
 @offline_option
 @json_option
 def image_command(
-    what: str | None, *, variant: str | None, page: Path | None, offline: bool, as_json: bool
+    what: str | None,
+    *,
+    variant: str | None,
+    platform: str | None,
+    page: Path | None,
+    offline: bool,
+    as_json: bool,
 ) -> None:
     """Show an image's layers: their size, the packages in each, and which other image has them too.
 
@@ -68,7 +75,7 @@ def image_command(
 
     with (
         show_progress() as progress,
-        _subject(what, variant, Preparation(offline, progress)) as (subject, store),
+        _subject(what, variant, platform, Preparation(offline, progress)) as (subject, store),
     ):
         take = own_inventory if subject.built_here else take_inventory
         contents = take(subject.image, progress)
@@ -93,9 +100,12 @@ def image_command(
 )
 @_what_argument
 @variant_option
+@platform_option
 @offline_option
 @json_option
-def verify_command(what: str | None, *, variant: str | None, offline: bool, as_json: bool) -> None:
+def verify_command(
+    what: str | None, *, variant: str | None, platform: str | None, offline: bool, as_json: bool
+) -> None:
     """Recompute everything that an image says of itself, and compare its files with the lock's wheels.
 
     Without an IMAGE it is this project's. Files are compared where this folder's lock is the one that the
@@ -108,7 +118,7 @@ def verify_command(what: str | None, *, variant: str | None, offline: bool, as_j
     comparison: Comparison | None = None
     with show_progress() as progress:
         preparation = Preparation(offline, progress)
-        with _subject(what, variant, preparation) as (subject, store):
+        with _subject(what, variant, platform, preparation) as (subject, store):
             if subject.locked:
                 _fetch_wheels(store, subject.locked, preparation)
                 found, comparison = compare(subject.image, store, subject.locked, progress)
@@ -138,7 +148,7 @@ _COLUMNS = ("LAYER", "SIZE", "UNPACKED", "SHARED WITH", "HOLDS")
 
 @contextmanager
 def _subject(
-    what: str | None, variant: str | None, preparation: Preparation
+    what: str | None, variant: str | None, platform: str | None, preparation: Preparation
 ) -> Iterator[tuple[_Subject, Store]]:
     """The image that is meant; what it is made of stays in the store meanwhile."""
     from hotdesk.image_desks import find_source, read_image
@@ -150,14 +160,14 @@ def _subject(
     store = Store(default_store_path(), preparation.progress.note)
     source = find_source(what, Path.cwd()) if what is not None else None
     if source:
-        with read_image(source, store, preparation) as (image, _):
+        with read_image(source, store, preparation, platform) as (image, _):
             title = source.path.name if source.path else source.reference
             yield _Subject(title, image, False, _lock_of(image, variant)), store
         return
     project = open_project(what, Path.cwd())
-    locked = project.select(variant)
+    locked = project.select(variant, platform)
     with store.using(Keys.of(locked).parts()):
-        image = build_project_image(project, preparation, variant=variant)
+        image = build_project_image(project, preparation, variant=variant, platform=platform)
         yield _Subject(f"{project.spec.name} ({locked.variant})", image, True, locked), store
 
 

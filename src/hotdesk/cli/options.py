@@ -90,6 +90,9 @@ def engine_options(command: Callable[..., None]) -> Callable[..., None]:
 offline_option: Callable[[Any], Any] = click.option(
     "--offline", is_flag=True, help="Promise to use no network: fail where something is not in the store."
 )
+platform_option: Callable[[Any], Any] = click.option(
+    "--platform", help="Such as `linux/arm64`; this machine's by default."
+)
 variant_option: Callable[[Any], Any] = click.option(
     "--variant", help="Which variant of the spec; its first by default."
 )

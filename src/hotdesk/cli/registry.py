@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from hotdesk.cli.options import variant_option
+from hotdesk.cli.options import platform_option, variant_option
 from hotdesk.cli.output import human_bytes, json_option, print_answer
 from hotdesk.cli.progress import show_progress
 
@@ -18,7 +18,7 @@ from hotdesk.cli.progress import show_progress
 )
 @click.argument("reference")
 @variant_option
-@click.option("--platform", help="Such as `linux/arm64`; this machine's by default.")
+@platform_option
 @click.option(
     "--join",
     is_flag=True,
@@ -66,7 +66,7 @@ def push_command(
     epilog="Example: `hotdesk pull registry.example/team/desk:1`.",
 )
 @click.argument("reference")
-@click.option("--platform", help="Such as `linux/arm64`; this machine's by default.")
+@platform_option
 @json_option
 def pull_command(reference: str, *, platform: str | None, as_json: bool) -> None:
     """Pull the image at REFERENCE into the store; every digest and size in it is checked."""

@@ -36,6 +36,13 @@ if sys.platform == "linux":
 
         return sandbox.run(request)
 
+    def runs_in_sandbox(program: Path) -> bool:
+        """Whether the sandbox starts this program, which needs no other file, and it ends well."""
+        from hotdesk.engines.bubblewrap import run_bwrap
+
+        options = ("--unshare-user", "--unshare-all", "--ro-bind", str(program), "/program", "--dev", "/dev")
+        return run_bwrap(options, ["/program"]).returncode == 0
+
     def sandbox_root(tree: Path, *, network: bool) -> Inside:
         """The root at `tree` for a build's programs."""
         from hotdesk.engines.programs_in_sandbox import SandboxRoot
@@ -74,6 +81,10 @@ else:
     def run(request: RunRequest) -> int:  # noqa: ARG001
         """Run in the foreground, in the sandbox."""
         raise _none_here()
+
+    def runs_in_sandbox(program: Path) -> bool:  # noqa: ARG001
+        """Whether the sandbox starts this program, which needs no other file, and it ends well."""
+        return False
 
     def sandbox_root(tree: Path, *, network: bool) -> Inside:  # noqa: ARG001
         """The root at `tree` for a build's programs."""
