@@ -1,4 +1,4 @@
-"""How the tests are shared out, where `pytest -n 2 --dist loadgroup` runs them in two processes.
+"""How the tests are shared out, where `pytest -n 2 --dist loadscope` runs them in two processes.
 
 A file's tests stay together, with what they have in common. All that starts a container engine stays in one
 process: two engines at once would take the host's one bridge from each other.
@@ -6,12 +6,10 @@ process: two engines at once would take the host's one bridge from each other.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
 import pytest
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 # What takes longest begins first, so that nobody waits for it at the end.
 _FIRST = ("test_robustness", "test_container_desks")
@@ -28,13 +26,21 @@ _CONTAINERS = {
 }
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: _turn(item.path))
-    for item in items:
-        file = item.path
-        item.add_marker(pytest.mark.xdist_group("containers" if file.stem in _CONTAINERS else str(file)))
 
 
 def _turn(file: Path) -> int:
     return _FIRST.index(file.stem) if file.stem in _FIRST else len(_FIRST)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "containers" if Path(file).stem in _CONTAINERS else file
+
+    return ByFile(config, log)
