@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotdesk.engines.trees import archived, plain_place, unpack
+from hotdesk.engines.trees import archived, plain_file, plain_place, unpack
 from hotdesk.errors import EngineError
 from hotdesk.layers.contents import scan_tree
 from hotdesk.oci import tar
@@ -103,10 +103,38 @@ def test_nonsense_is_refused(tmp_path_factory: pytest.TempPathFactory, content: 
         unpack([content + b"x" * 512], tmp_path_factory.mktemp("tree"))
 
 
+def test_what_is_shown_through_a_link_goes_as_what_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("content")
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "sent").mkdir()
+
+    unpack([*archived(tmp_path / "link", "name"), tar.END], tmp_path / "sent")
+
+    assert not (tmp_path / "sent/name").is_symlink()
+    assert (tmp_path / "sent/name").read_text() == "content"
+
+
+def test_there_is_an_end_to_what_is_taken_over(tmp_path: Path) -> None:
+    endless = [tar.header("file", name, mode=0o644, size=512) + b"x" * 512 for name in "abc"]
+    tree, other = tmp_path / "tree", tmp_path / "other"
+    tree.mkdir()
+    other.mkdir()
+
+    unpack([*endless, tar.END], tree, most=1536)
+    with pytest.raises(EngineError, match="too large"):
+        unpack([*endless, tar.END], other, most=1535)
+
+    assert sorted(path.name for path in other.iterdir()) == ["a", "b"]
+
+
 def test_a_link_on_the_way_leads_nobody_out(tmp_path: Path) -> None:
     (tmp_path / "tree/usr").mkdir(parents=True)
     (tmp_path / "tree/etc").symlink_to("/etc")
+    (tmp_path / "tree/log").symlink_to("/etc/passwd")
 
     assert plain_place(tmp_path / "tree", "usr/tool") == tmp_path / "tree/usr/tool"
     with pytest.raises(EngineError):
         plain_place(tmp_path / "tree", "etc/passwd")
+    for gone in ("log", "usr/none", "none/file"):
+        with pytest.raises(EngineError, match="not where it was"):
+            plain_file(tmp_path / "tree", gone)

@@ -98,8 +98,11 @@ class Client:
         except OSError as error:
             raise self.missing(error) from None
 
-    def feed(self, arguments: Sequence[str], chunks: Iterable[bytes]) -> str:
-        """Write `chunks` to the command's input; what it said, on either stream, whether it failed or not."""
+    def feed(self, arguments: Sequence[str], chunks: Iterable[bytes], *, check: bool = False) -> str:
+        """Write `chunks` to the command's input; what it said, on either stream.
+
+        With `check`, `EngineError` with the cause where it fails.
+        """
         import subprocess
         import tempfile
 
@@ -115,14 +118,17 @@ class Client:
             except OSError as error:
                 raise self.missing(error) from None
             try:
-                _write(process.stdin, chunks)
+                pour(process.stdin, chunks)
             except BaseException:
                 process.kill()
                 raise
             finally:
                 process.wait()
             said.seek(0)
-            return said.read().decode(errors="replace").strip()
+            words = said.read().decode(errors="replace").strip()
+        if check and process.returncode:
+            raise self.refused(arguments, words)
+        return words
 
     def command(self, arguments: Sequence[str]) -> list[str]:
         return [self.engine.program, *arguments]
@@ -191,7 +197,8 @@ class Client:
         return explain(self, arguments, said)
 
 
-def _write(stream: IO[bytes] | None, chunks: Iterable[bytes]) -> None:
+def pour(stream: IO[bytes] | None, chunks: Iterable[bytes]) -> None:
+    """Write all of it to a command's input and close that, or as much as the command takes."""
     assert stream is not None
     try:
         with stream:

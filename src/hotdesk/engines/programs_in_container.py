@@ -18,22 +18,23 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from hotdesk.engines.client import Client
+from hotdesk.engines.client import Client, pour
 from hotdesk.engines.programs import Ended, read_said
 from hotdesk.engines.request import USER_ID
 from hotdesk.engines.seccomp import pretend_ownership, protect_host
-from hotdesk.engines.trees import archived, plain_place, unpack
+from hotdesk.engines.trees import archived, plain_file, plain_place, unpack
 from hotdesk.errors import EngineError
 from hotdesk.oci import tar
+from hotdesk.portable.machine import boot, user_ids
 from hotdesk.store import remove_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from hotdesk.engines.programs import Program
     from hotdesk.engines.request import ContainerEngineName
@@ -46,8 +47,8 @@ _EMPTY = ("dev", "proc", "run", "sys", "tmp")
 _MADE_BY_ENGINES = (
     ".dockerenv", "etc/group", "etc/hostname", "etc/hosts", "etc/mtab", "etc/passwd", "etc/resolv.conf",
 )  # fmt: skip
-# To unpack archives and to become another user; SYS_ADMIN is to unmount what an engine mounts in /etc, and is
-# given up before anything of the root runs (inside.pl).
+# To unpack archives and to become another user; SYS_ADMIN is to unmount what an engine mounts in /etc, and
+# inside.pl gives it up before it starts any other program.
 _RIGHTS = (
     "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETFCAP", "SETGID", "SETPCAP", "SETUID",
     "SYS_ADMIN", "SYS_CHROOT",
@@ -69,11 +70,10 @@ def open_container(
     with ExitStack() as stack:
         stack.callback(client.try_, "rm", "--force", "--volumes", name)
         client.ask(*_create(name, tree, network=network))
-        said = client.feed(
-            ("cp", "-", f"{name}:/"), chain(archived(tree, "", without=_EMPTY), _folders(tree), (tar.END,))
-        )
-        stack.enter_context(_started(client, name, said))
-        root = ContainerRoot(client, name)
+        content = chain(archived(tree, "", without=_EMPTY), _folders(tree), (tar.END,))
+        client.feed(("cp", "-", f"{name}:/"), content, check=True)
+        stack.enter_context(_started(client, name))
+        root = ContainerRoot(client, name, tree.parent)
         yield root
         if changing:
             _take_back(client, name, tree, root.covered)
@@ -104,21 +104,18 @@ def _folders(tree: Path) -> Iterator[bytes]:
 def _have_nothing(client: Client) -> None:
     """The image with nothing in it, which stays."""
     if client.image_id([_NOTHING]) is None:
-        said = client.feed(("import", "-", _NOTHING), [tar.END * 10])
-        if client.image_id([_NOTHING]) is None:
-            raise client.refused(("import",), said)
+        client.feed(("import", "-", _NOTHING), [tar.END * 10], check=True)
 
 
 @contextmanager
-def _started(client: Client, name: str, said: str) -> Iterator[None]:
-    """The container's first process, as long as this lasts; `said` is what was said when it was filled."""
+def _started(client: Client, name: str) -> Iterator[None]:
+    """The container's first process, as long as this lasts."""
     with _child(client, ("start", "--attach", "--interactive", name), subprocess.STDOUT) as process:
         assert process.stdin
         assert process.stdout
         if process.stdout.readline() != b"ready\n":
             process.stdin.close()
-            said = f"{said}\n{process.stdout.read().decode(errors='replace')}"
-            raise client.refused(("start",), said)
+            raise client.refused(("start",), process.stdout.read().decode(errors="replace"))
         try:
             yield
         finally:
@@ -149,40 +146,40 @@ def _child(
 
 
 class ContainerRoot:
-    """`covered` are the paths of the tree that programs saw other files at."""
+    """`covered` are the paths of the tree that programs saw other files at.
 
-    def __init__(self, client: Client, name: str) -> None:
+    What comes back lands beside where it goes, or in the folder `beside`: a system's /tmp may be small.
+    """
+
+    def __init__(self, client: Client, name: str, beside: Path) -> None:
         self._client = client
         self._name = name
+        self._beside = beside
         self.covered: set[str] = set()
 
     def run(self, program: Program) -> Ended:
         self.covered.update(path.lstrip("/") for path in program.shown)
-        with tempfile.TemporaryDirectory(prefix="hotdesk-") as scratch, tempfile.TemporaryFile() as trouble:
+        beside = next((place.parent for place in program.made.values()), self._beside)
+        with (
+            tempfile.TemporaryDirectory(prefix="hotdesk-", dir=beside) as scratch,
+            tempfile.TemporaryFile() as trouble,
+        ):
             number = Path(scratch).name
             log, feed = f"/run/{number}.log", f"/run/{number}.in"
-            command = (
-                "exec",
-                "--interactive",
-                self._name,
-                "/usr/bin/perl",
-                "-e",
-                _SCRIPT,
-                "run",
-            )
+            command = ("exec", "--interactive", self._name, "/usr/bin/perl", "-e", _SCRIPT, "run")
             with _child(self._client, command, trouble) as process:
-                _write(process.stdin, _told(program, feed, log))
+                pour(process.stdin, _told(program, feed, log))
                 assert process.stdout
                 status = process.stdout.read(10)
                 answer = Path(scratch, "answer")
-                if status:
+                if status.isdigit():
                     answer.mkdir()
-                    unpack(_chunks(process.stdout), answer)
+                    _unpack_from(self._client, "exec", process, trouble, answer)
             if not status.isdigit():
                 raise self.not_started(read_said(trouble).decode(errors="replace"))
             for inside, place in program.made.items():
                 _replace(place, plain_place(answer, inside.strip("/")))
-            with plain_place(answer, log.strip("/")).open("rb") as said:
+            with plain_file(answer, log.strip("/")).open("rb") as said:
                 return Ended(int(status), read_said(said))
 
     def not_started(self, said: str) -> EngineError:
@@ -195,6 +192,7 @@ def _told(program: Program, feed: str, log: str) -> Iterator[bytes]:
     code = pretend_ownership() if program.root else protect_host()
     yield _fields([code.hex(), str(user), program.directory, feed, log])
     yield _fields(list(program.made))
+    yield _fields([*program.shown, *program.room])
     yield _fields([f"{name}={value}" for name, value in program.environment.items()])
     yield _fields(program.command)
     yield tar.header("file", feed.strip("/"), mode=0o644, size=len(program.stdin))
@@ -211,11 +209,26 @@ def _fields(words: Sequence[str]) -> bytes:
     return b"%010d%s" % (len(content), content)
 
 
-def _write(stream: IO[bytes] | None, chunks: Iterable[bytes]) -> None:
-    assert stream is not None
-    with suppress(BrokenPipeError), stream:  # what it did not take is told by how it ends
-        for chunk in chunks:
-            stream.write(chunk)
+def _unpack_from(
+    client: Client,
+    command: str,
+    process: subprocess.Popen[bytes],
+    trouble: IO[bytes],
+    into: Path,
+    *,
+    without: Collection[str] = (),
+) -> None:
+    """What an engine's command writes to `into`; where it broke off, its own words say why, in `trouble`."""
+    assert process.stdout
+    wrong = None
+    try:
+        unpack(_chunks(process.stdout), into, without=without)
+    except EngineError as error:
+        wrong = error
+    if not process.stdout.read(1) and process.wait():
+        raise client.refused((command,), read_said(trouble).decode(errors="replace"))
+    if wrong:
+        raise wrong
 
 
 def _chunks(stream: IO[bytes]) -> Iterator[bytes]:
@@ -237,12 +250,8 @@ def _take_back(client: Client, name: str, tree: Path, covered: Iterable[str]) ->
     made = tree.with_name(f"{tree.name}-made")
     made.mkdir()
     try:
-        with tempfile.TemporaryFile() as trouble:
-            with _child(client, ("export", name), trouble) as process:
-                assert process.stdout
-                unpack(_chunks(process.stdout), made, without=(*_EMPTY, ".dockerenv"))
-            if process.returncode:
-                raise client.refused(("export",), read_said(trouble).decode(errors="replace"))
+        with tempfile.TemporaryFile() as trouble, _child(client, ("export", name), trouble) as process:
+            _unpack_from(client, "export", process, trouble, made, without=(*_EMPTY, ".dockerenv"))
         for path in covered:
             if os.path.lexists(tree / path):
                 (tree / path).replace(plain_place(made, path))
@@ -257,7 +266,22 @@ def _ourselves() -> Mapping[str, object]:
     """What this process is, so that no other is taken for it."""
     import psutil
 
-    return {"host": platform.node(), "pid": os.getpid(), "since": psutil.Process().create_time()}
+    return {
+        "host": platform.node(),
+        "user": user_ids()[0],
+        "boot": boot(),
+        "processes": _process_namespace(),
+        "pid": os.getpid(),
+        "since": psutil.Process().create_time(),
+    }
+
+
+def _process_namespace() -> str:
+    """Where our number means us; containers on one machine may have the same host name."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
 
 
 def _clean_up(client: Client) -> None:
@@ -276,7 +300,11 @@ def _is_gone(label: str) -> bool:
 
     try:
         maker = json.loads(label)
-        if maker["host"] != platform.node():
+        if (maker["host"], maker["user"]) != (platform.node(), user_ids()[0]):
+            return False
+        if maker["boot"] != boot():  # elsewhere than on Linux its name changes with the clock
+            return bool(maker["since"] < psutil.boot_time() - _CLOCK_CORRECTED)
+        if maker["processes"] != _process_namespace():
             return False
         since = psutil.Process(maker["pid"]).create_time()
         return bool(abs(since - maker["since"]) > _CLOCK_CORRECTED)

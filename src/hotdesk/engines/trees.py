@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from hotdesk.oci.untar import Header
 
 _CHUNK = 1 << 20
+MOST_BYTES = 16 << 30
+"""Several times what a large desk's tree has, and less than a disk: a script may write without an end."""
 
 
 def archived(
@@ -25,9 +27,14 @@ def archived(
     """The members of the file or folder at `place`, which is called `name` in the archive, without its end.
 
     `without` are names of folders whose contents are left out, as are files that do not end in `needed`.
+    Where `place` itself is a link, what it leads to is meant, as for a mount.
     """
+    yield from _members(place.resolve(), name, owner, without, needed)
+
+
+def _members(place: Path, name: str, owner: int, without: Collection[str], needed: str) -> Iterator[bytes]:
     found = place.lstat()
-    if stat.S_ISREG(found.st_mode) and not place.name.endswith(needed):
+    if stat.S_ISREG(found.st_mode) and not name.endswith(needed):
         return
     if name:
         yield from _member(place, name, found, owner)
@@ -35,7 +42,7 @@ def archived(
         return
     for entry in sorted(os.listdir(place)):
         inner = f"{name}/{entry}" if name else entry
-        yield from archived(place / entry, inner, owner=owner, without=without, needed=needed)
+        yield from _members(place / entry, inner, owner, without, needed)
 
 
 def _member(place: Path, name: str, found: os.stat_result, owner: int) -> Iterator[bytes]:
@@ -60,17 +67,24 @@ def _member(place: Path, name: str, found: os.stat_result, owner: int) -> Iterat
         yield tar.padding(found.st_size)
 
 
-def unpack(chunks: Iterable[bytes], tree: Path, *, without: Collection[str] = ()) -> None:
+def unpack(
+    chunks: Iterable[bytes], tree: Path, *, without: Collection[str] = (), most: int = MOST_BYTES
+) -> None:
     """Write an archive that others made into `tree`, an empty folder; all of it belongs to the caller then.
 
-    `without` are names of folders whose contents are left out, and of files that are left out.
+    `without` are names of folders whose contents are left out, and of files that are left out; the others
+    have at most `most` bytes together.
     `EngineError` for what is no plain tree of files; what is in `tree` then is to be thrown away.
     """
     writer = _Writer(tree)
+    left = most
     try:
         for header, content in members(chunks):
             is_folder = header.path in without and header.kind == "directory"
             if is_folder or header.path.partition("/")[0] not in without:
+                left -= header.size
+                if left < 0:
+                    raise UnsafeArchiveError("it is too large", why=f"more than {most} bytes")
                 writer.write(header, content)
     except UnsafeArchiveError as error:
         raise EngineError(
@@ -86,13 +100,33 @@ def plain_place(tree: Path, path: str) -> Path:
     place = tree
     for part in path.split("/")[:-1]:
         place = place / part
-        if not stat.S_ISDIR(place.lstat().st_mode):
-            raise EngineError(
-                "what programs left in a container cannot be taken over",
-                why=f"/{path} is not where it was",
-                hint="report it to those who published the packages",
-            )
+        if not stat.S_ISDIR(_mode(place)):
+            raise _not_there(path)
     return tree / path
+
+
+def plain_file(tree: Path, path: str) -> Path:
+    """Where the file `path` is below `tree`; `EngineError` where it is gone, or a link took its place."""
+    place = plain_place(tree, path)
+    if not stat.S_ISREG(_mode(place)):
+        raise _not_there(path)
+    return place
+
+
+def _mode(place: Path) -> int:
+    """0 for what is not there."""
+    try:
+        return place.lstat().st_mode
+    except FileNotFoundError:
+        return 0
+
+
+def _not_there(path: str) -> EngineError:
+    return EngineError(
+        "what programs left in a container cannot be taken over",
+        why=f"/{path} is not where it was",
+        hint="report it to those who published the packages",
+    )
 
 
 class _Writer:
