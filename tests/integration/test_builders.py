@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -19,6 +20,7 @@ from tests.support.waiting import eventually
 
 from hotdesk.engines.programs import Program, open_root
 from hotdesk.errors import EngineError
+from hotdesk.portable.machine import boot
 
 if TYPE_CHECKING:
     from tests.integration.container_engines import Engine
@@ -143,6 +145,90 @@ def test_programs_have_nothing_of_the_engine_and_no_rights(
     assert {path.lstat().st_uid for path in tree.rglob("*")} == {os.geteuid()}
 
 
+_OTHER_TAR = """\
+#!/bin/sh
+/usr/bin/cat /proc/self/status >> /rights
+/usr/bin/real-tar "$@" || exit
+[ "$1" = -xp ] || ! [ -e /fail ]
+"""
+_REPLACE_TAR = """
+cat /usr/bin/tar > /usr/bin/real-tar
+cat > /usr/bin/tar
+chmod 755 /usr/bin/real-tar
+"""
+
+
+def test_a_package_that_brings_another_tar_gets_no_more_rights_by_it(
+    either_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_this_process(either_engine, monkeypatch)
+    tree = a_tree_for_containers(tmp_path)
+
+    with open_root(tree, changing=True) as inside:
+        inside.run(shell(_REPLACE_TAR, root=True, stdin=_OTHER_TAR.encode()))
+        inside.run(shell("id"))
+        inside.run(shell("id", root=True))
+        with pytest.raises(EngineError, match="exec"):
+            inside.run(shell("echo > /fail", root=True))
+
+    rights = re.findall(r"Cap(?:Inh|Prm|Eff|Bnd):\t(\w+)", (tree / "rights").read_text())
+    assert set(rights) == {"0000000000000000", "000000008004003b"}
+
+
+_LEAVES = """
+cat /run/shown
+(sleep 1000 & sleep 1000 &) &
+echo > /run/room/there
+echo > /tmp/made/there
+"""
+_FINDS = """
+echo /run/* /tmp/*
+for process in /proc/[0-9]*; do cat $process/comm; done
+"""
+
+
+def test_nothing_is_left_of_a_program_but_what_it_made(
+    either_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_this_process(either_engine, monkeypatch)
+    tree = a_tree_for_containers(tmp_path)
+    (tmp_path / "file").write_text("shown\n")
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "room").mkdir()
+    (tmp_path / "made").mkdir()
+
+    with open_root(tree) as inside:
+        first = inside.run(
+            shell(
+                _LEAVES,
+                shown={"/run/shown": tmp_path / "link"},
+                room={"/run/room": tmp_path / "room"},
+                made={"/tmp/made": tmp_path / "made"},
+            )
+        )
+        found = inside.run(shell(_FINDS)).said.decode()
+
+    assert first.said == b"shown\n"
+    assert (tmp_path / "made/there").exists()
+    assert re.match(r"/run/\S+\.in /run/\S+\.log /tmp/\*\n", found), found
+    assert "perl" in found
+    assert "sleep" not in found
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link", "made", "room", "tree"]
+
+
+def test_a_log_that_was_made_a_link_is_not_followed(
+    either_engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_this_process(either_engine, monkeypatch)
+    links = "perl -e 'unlink && symlink q(/etc/passwd), $_ for @ARGV' /run/*.log"
+
+    with (
+        open_root(a_tree_for_containers(tmp_path), changing=True) as inside,
+        pytest.raises(EngineError, match="not where it was"),
+    ):
+        inside.run(shell(links, root=True))
+
+
 _HOLD = """
 import sys, time
 from pathlib import Path
@@ -179,18 +265,34 @@ def test_what_was_left_before_it_started_is_removed_by_the_next(
     tree = a_tree_for_containers(tmp_path)
     with open_root(tree):
         pass
-    node = os.uname().nodename
-    label = f'org.hotdesk.builder={{"host": "{node}", "pid": 999999999, "since": 1.0}}'
-    image = "localhost/hotdesk/nothing:1"
-    mine = either_engine.ask("create", "--label", label, image, "true").strip()
-    other = either_engine.ask("create", "--label", label.replace(node, "elsewhere"), image, "true").strip()
+    now = time.time()
+    us = {
+        "host": os.uname().nodename,
+        "user": os.geteuid(),
+        "boot": boot(),
+        "processes": os.readlink("/proc/self/ns/pid"),
+        "pid": 999999999,
+        "since": now,
+    }
+
+    def made_by(**other: object) -> str:
+        label = f"org.hotdesk.builder={json.dumps({**us, **other})}"
+        return either_engine.ask("create", "--label", label, "localhost/hotdesk/nothing:1", "true").strip()
+
+    gone = {made_by(), made_by(boot="before", since=1.0)}
+    others = {
+        made_by(host="elsewhere"),
+        made_by(user=77),
+        made_by(processes="pid:[1]"),
+        made_by(boot="another", since=now),
+    }
 
     with open_root(tree):
-        left = build_containers(either_engine)
+        left = set(build_containers(either_engine))
 
-    either_engine.ask("rm", other)
-    assert mine not in left
-    assert other in left
+    either_engine.ask("rm", *others)
+    assert not gone & left
+    assert others <= left
 
 
 def test_on_a_host_without_namespaces_an_engine_that_answers_is_taken(
