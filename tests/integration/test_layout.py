@@ -250,7 +250,7 @@ def test_a_kill_while_it_is_written_leaves_nothing_half_done(files: Files, tmp_p
     whole = _seconds(argv)
     _remove(tmp_path / name)
     killed = 0
-    for _ in range(10):
+    for _ in range(4):
         process = subprocess.Popen(argv, start_new_session=True)
         time.sleep(chance.uniform(0.1, 0.9) * whole)
         process.send_signal(signal.SIGKILL)
