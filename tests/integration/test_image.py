@@ -6,7 +6,9 @@ import datetime
 import inspect
 import json
 import os
+import random
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -18,6 +20,7 @@ from tests.support.elsewhere import years_ahead
 from tests.support.folders import open_folder
 
 from hotdesk import errors
+from hotdesk.store import Store
 
 if TYPE_CHECKING:
     from hotdesk.engines.request import Root
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 NOBODY = 65534
+KILLS = int(os.environ.get("HOTDESK_TEST_KILLS", "3"))
 
 # Where and when hotdesk's own process finds itself, one that it starts, and one in a sandbox of a build.
 _LOOK_AROUND = """
@@ -73,6 +77,30 @@ def test_a_second_build_finds_it_there(built: tuple[Hotdesk, dict[str, Any]]) ->
     assert again == image
     assert (project.folder / "hotdesk.lock").read_bytes() == before
     assert time.monotonic() - started < 5
+
+
+def test_a_killed_build_leaves_nothing_half_done(built: tuple[Hotdesk, dict[str, Any]]) -> None:
+    """Its record and some of the bytecode are to be made again, and it is killed meanwhile."""
+    project, image = built
+    chance = random.Random(20261123)
+    store = Store(project.store)
+    longest = killed = 0.0
+    for number in range(KILLS + 1):
+        with store.unused():
+            for item in (project.store / "items" / "image").iterdir():
+                store.remove("image", item.name)
+            store.remove("bytecode", chance.choice(os.listdir(project.store / "items" / "bytecode")))
+        started = time.monotonic()
+        process = project.start("build", "--offline")
+        if number:
+            time.sleep(chance.uniform(0, longest))
+            process.kill()
+        process.communicate(timeout=600)
+        killed += process.returncode == -signal.SIGKILL
+        longest = longest or time.monotonic() - started
+
+        assert project.json("build", "--offline") == image, f"kill {number}"
+    assert killed > KILLS / 3  # else the test has killed too late to mean anything
 
 
 def test_it_is_the_same_for_another_user_home_folder_time_zone_locale_umask_core_count_clock_and_python(

@@ -15,7 +15,6 @@ import urllib.request
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -152,7 +151,7 @@ def test_docker_loads_the_archive(files: Files, tmp_path: Path) -> None:
 
 def test_a_desk_opens_from_a_file_in_docker(files: Files, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
-    with TemporaryDirectory() as short, docker_daemon(Path(short)) as environment:  # sockets have short names
+    with docker_daemon(tmp_path / "docker") as environment:
         desk = Hotdesk(tmp_path / "folder", tmp_path / "store", tmp_path / "data", environment)
         try:
             opened = desk.json("up", str(files.archive), "--engine", "docker")
@@ -251,7 +250,7 @@ def test_a_kill_while_it_is_written_leaves_nothing_half_done(files: Files, tmp_p
     whole = _seconds(argv)
     _remove(tmp_path / name)
     killed = 0
-    for _ in range(10):
+    for _ in range(4):
         process = subprocess.Popen(argv, start_new_session=True)
         time.sleep(chance.uniform(0.1, 0.9) * whole)
         process.send_signal(signal.SIGKILL)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
 
-KILLS = int(os.environ.get("HOTDESK_TEST_KILLS", "100"))
+KILLS = int(os.environ.get("HOTDESK_TEST_KILLS", "30"))
 COMMANDS = {
     "lock": ("lock", "--upgrade"),
     "up": ("up",),
@@ -40,7 +40,7 @@ COMMANDS = {
 LONGEST_LIFE = {"lock": 2.0, "up": 6.0, "run": 4.0, "add": 2.0, "gc": 0.6, "rm": 0.3, "compiler": 3.0}
 
 
-def test_a_hundred_kills_lose_nothing(jupyter: Hotdesk, jupyter_index: LockedIndex, tmp_path: Path) -> None:
+def test_kills_lose_nothing(jupyter: Hotdesk, jupyter_index: LockedIndex, tmp_path: Path) -> None:
     seed = random.Random(20260101)
     with jupyter_index.running() as addresses:
         desk = Hotdesk(jupyter.folder, tmp_path / "store", tmp_path / "data", addresses)

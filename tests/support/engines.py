@@ -7,6 +7,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,14 +28,16 @@ def docker_daemon(folder: Path) -> Iterator[dict[str, str]]:
     if os.geteuid():
         lacking("only root can start a dockerd")
     had_bridge = Path("/sys/class/net/docker0").exists()
-    host = f"unix://{folder}/socket"
+    sockets = Path(tempfile.mkdtemp(prefix="hotdesk-"))  # their names must be short
+    host = f"unix://{sockets}/socket"
     options = {
         "--host": host,
         "--data-root": f"{folder}/data",
-        "--exec-root": f"{folder}/exec",
+        "--exec-root": f"{sockets}/exec",
         "--pidfile": f"{folder}/pid",
     }
     words = [word for pair in options.items() for word in pair]
+    folder.mkdir(exist_ok=True)
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(["dockerd", *words], stdout=log, stderr=log, start_new_session=True)
     environment = {"DOCKER_HOST": host}
@@ -53,6 +56,7 @@ def docker_daemon(folder: Path) -> Iterator[dict[str, str]]:
             process.send_signal(signal.SIGTERM)
             process.wait(60)
         _remove(folder)
+        _remove(sockets)
         if not had_bridge:
             subprocess.run(["ip", "link", "delete", "docker0"], capture_output=True, check=False)
 

@@ -69,8 +69,8 @@ def compile_wheels(
     jobs = jobs or processors()
     with (
         progress.task("compiling", len(wheels)) as task,
-        open_root(interpreter.system) as inside,
         ThreadPoolExecutor(jobs) as pool,
+        open_root(interpreter.system) as inside,  # its end is that of what the pool would wait for
     ):
         futures = [
             pool.submit(compile_wheel, inside, store, wheel, interpreter, jobs if _is_large(wheel) else 1)
@@ -81,7 +81,7 @@ def compile_wheels(
                 task.advance(1)
                 yield future.result()
         finally:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _is_large(wheel: Path) -> bool:

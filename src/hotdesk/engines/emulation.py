@@ -11,7 +11,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from hotdesk.engines.on_linux import runs_in_sandbox
+from hotdesk.engines.client import Client
+from hotdesk.engines.on_linux import require_sandbox, runs_in_sandbox
 from hotdesk.engines.programs import builder
 from hotdesk.errors import EngineError
 from hotdesk.portable.machine import machine
@@ -35,9 +36,14 @@ _HOW = (
 def require_programs(platform: str, folder: Path) -> None:
     """`EngineError` where a build can run no programs of `platform`; one is tried, written to `folder`.
 
-    In a container only the machine's own are run.
+    In a container only the machine's own are run. Also where the builder itself is not to be had.
     """
-    if _runs(platform, builder(), folder):
+    engine = builder()
+    if engine == "sandbox":
+        require_sandbox()
+    else:
+        Client.of(engine).require()
+    if _runs(platform, engine, folder):
         return
     raise EngineError(
         f"an image for `{platform}` cannot be built here",

@@ -68,7 +68,7 @@ else:
 
     def be_nice(niceness: int) -> None:
         """Let other processes go first."""
-        os.setpriority(os.PRIO_PROCESS, 0, niceness)
+        os.nice(niceness)
 
 
 if sys.platform == "linux":
