@@ -14,7 +14,7 @@ from benchmarks.measure import BenchmarkError, PeakMemory
 from benchmarks.samples import Claim, RowResult, run_blocks
 from hotdesk.build.image import build_image
 from hotdesk.engines.loading import load
-from hotdesk.keys import Keys
+from hotdesk.keys import IMAGE_FORMAT, Keys
 from hotdesk.store import Store
 
 if TYPE_CHECKING:
@@ -98,12 +98,13 @@ def forget_wheel_layers(arm: Hotdesk) -> None:
     """Leave of all that was measured of layers the base system's alone."""
     store = Store(arm.store)
     images = arm.store / "items" / "image"
-    measured = [row for path in images.glob(f"*/{_IMAGE}") for row in json.loads(path.read_bytes())]
+    records = [json.loads(path.read_bytes()) for path in images.glob(f"*/{_IMAGE}")]
+    system = [row for record in records for row in record["layers"] if row[0]["system"]]
     for item in list(images.iterdir()):
         store.remove("image", item.name)
 
     def fill(item: Any) -> None:
-        (item / _IMAGE).write_text(json.dumps([row for row in measured if row[0]["system"]]))
+        (item / _IMAGE).write_text(json.dumps({"format": IMAGE_FORMAT, "layers": system}))
 
     store.make("image", Keys.of(arm.locked(VARIANT)).system, fill)
 
