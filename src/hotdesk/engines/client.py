@@ -157,8 +157,11 @@ class Client:
         return _with_algorithm(said.stdout.split()[0])
 
     def layers(self) -> list[list[str]]:
-        """The diff IDs of each image that the engine has."""
-        names = sorted(set(self.ask("image", "ls", "--all", "--quiet", "--no-trunc").split()))
+        """The diff IDs of each image that the engine has; none where it does not say.
+
+        Podman's listing fails while another process removes an image or adds one.
+        """
+        names = sorted(set(self.try_("image", "ls", "--all", "--quiet", "--no-trunc").stdout.split()))
         if not names:
             return []
         # Another process may remove one meanwhile: the others count all the same.
