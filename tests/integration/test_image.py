@@ -101,7 +101,7 @@ def test_a_killed_build_leaves_nothing_half_done(built: tuple[Hotdesk, dict[str,
         killed += process.returncode == -signal.SIGKILL
 
         assert project.json("build", "--offline") == image, f"kill {number}"
-    assert killed > KILLS / 4  # else the test has killed too late to mean anything
+    assert killed > KILLS / 3  # else the test has killed too late to mean anything
 
 
 def test_it_is_the_same_for_another_user_home_folder_time_zone_locale_umask_core_count_clock_and_python(

@@ -165,13 +165,17 @@ def test_after_a_kill_the_next_load_gives_the_whole_image(engine: Engine, tmp_pa
         ) as process:
             assert process.stdout
             assert process.stdout.readline() == b"ready\n"
-            time.sleep(chance.uniform(0, whole))
-            # Alone, as where memory runs out, or with the engine's own client.
-            (os.kill if number % 2 else os.killpg)(process.pid, signal.SIGKILL)
+            begin = time.monotonic()
+            try:
+                process.wait(chance.uniform(0, whole))
+                whole = time.monotonic() - begin  # it became faster
+            except subprocess.TimeoutExpired:
+                # Alone, as where memory runs out, or with the engine's own client.
+                (os.kill if number % 2 else os.killpg)(process.pid, signal.SIGKILL)
         killed += process.returncode == -signal.SIGKILL
         if find_image(engine.name, [image.id]):
             assert is_whole(engine, image, tmp_path / "image.tar")
 
         assert load(engine.name, image, TAG).id == image.id
         assert is_whole(engine, image, tmp_path / "image.tar")
-    assert killed >= KILLS / 4  # else the test has killed too late to mean anything
+    assert killed > KILLS / 3  # else the test has killed too late to mean anything

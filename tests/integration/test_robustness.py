@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
 
-KILLS = int(os.environ.get("HOTDESK_TEST_KILLS", "30"))
+KILLS = int(os.environ.get("HOTDESK_TEST_KILLS", "100"))
 COMMANDS = {
     "lock": ("lock", "--upgrade"),
     "up": ("up",),
