@@ -65,6 +65,15 @@ def test_a_port_that_another_desk_is_about_to_take_is_left_to_it(taken: int) -> 
         assert again == first
 
 
+def test_it_is_left_to_a_desk_of_another_user_too(
+    taken: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with reserved_port(taken, fixed=False) as theirs:
+        monkeypatch.setenv("HOTDESK_DATA", str(tmp_path / "ours"))
+        with reserved_port(taken, fixed=False) as ours:
+            assert ours != theirs
+
+
 def test_a_port_that_is_roots_alone_is_not_called_taken() -> None:
     script = (
         "import os\n"

@@ -145,7 +145,7 @@ def test_stopped_and_started_it_is_as_it_was(hotdesk: Hotdesk, either_engine: En
         try:
             assert "is running" in hotdesk.try_("rm").stderr
             hotdesk.run("stop")
-            assert "received signal 15" in following.communicate(timeout=60)[0]
+            assert "received signal 15" in following.communicate(timeout=300)[0]
         finally:
             following.kill()
 

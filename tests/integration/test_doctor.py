@@ -23,7 +23,7 @@ def checks_after(preparation: str) -> list[dict[str, str | bool]]:
     """What doctor finds on a host prepared by this shell script; it is root in its own user namespace."""
     script = f'{preparation}\nexec "$0" -c "$1"'
     argv = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-ec", script, sys.executable, _CHECKS]
-    result = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    result = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=300)
     if result.returncode:
         lacking(f"this host cannot be prepared so: {result.stderr.strip()}")
     found: list[dict[str, str | bool]] = json.loads(result.stdout)

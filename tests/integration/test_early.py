@@ -98,13 +98,13 @@ def started_early(desk: Hotdesk) -> bool:
 def test_the_url_comes_when_everything_is_there(desk: Hotdesk) -> None:
     with held_up(desk):
         opening = desk.start("up")
-        eventually(lambda: started_early(desk), 60)
+        eventually(lambda: started_early(desk))
         assert [found["state"] for found in desk.json("ls")] == ["starting"]
         assert "is being opened" in desk.try_("url").stderr
         with pytest.raises(subprocess.TimeoutExpired):
             opening.communicate(timeout=1)  # it goes on waiting
 
-    printed, said = opening.communicate(timeout=60)
+    printed, said = opening.communicate(timeout=300)
 
     assert opening.returncode == 0, said
     assert "/lab?token=" in printed
@@ -141,13 +141,13 @@ def test_where_it_fails_all_is_as_it_was_before(desk: Hotdesk, jupyter: Hotdesk)
 
     with held_up(desk):
         opening = desk.start("up")
-        eventually(lambda: started_early(desk), 60)
+        eventually(lambda: started_early(desk))
         locked = find_project(desk.folder).select(None)
         [artifact] = [package.artifact for package in locked.pypi if package.name == "large"]
         download = Store(desk.store).download(artifact.sha256)
         download.unlink()  # as a disk does that goes bad
 
-    _, said = opening.communicate(timeout=60)
+    _, said = opening.communicate(timeout=300)
 
     assert opening.returncode == 1
     assert "error:" in said
@@ -161,7 +161,7 @@ def test_where_it_fails_all_is_as_it_was_before(desk: Hotdesk, jupyter: Hotdesk)
 def kill_half_way(desk: Hotdesk) -> None:
     with held_up(desk):
         opening = desk.start("up")
-        eventually(lambda: started_early(desk), 60)
+        eventually(lambda: started_early(desk))
         opening.send_signal(signal.SIGKILL)
         opening.wait()
     opening.communicate()  # its workers end by themselves
@@ -190,10 +190,10 @@ def test_what_a_killed_one_left_running_is_ended_before_its_files_are_collected(
 def test_stopped_while_it_is_opened_it_stays_stopped(desk: Hotdesk) -> None:
     with held_up(desk):
         opening = desk.start("up")
-        eventually(lambda: started_early(desk), 60)
+        eventually(lambda: started_early(desk))
         desk.run("stop")
 
-    _, said = opening.communicate(timeout=60)
+    _, said = opening.communicate(timeout=300)
 
     assert opening.returncode == 1
     assert "was stopped while it was opened" in said
@@ -214,16 +214,16 @@ def test_an_extension_of_the_server_may_import_any_library(desk: Hotdesk) -> Non
             opening.communicate(timeout=6)
         assert not started_early(desk)
 
-    assert opening.communicate(timeout=60)
+    assert opening.communicate(timeout=300)
     assert opening.returncode == 0
 
 
 def test_two_at_once_open_one_desk(desk: Hotdesk) -> None:
     with held_up(desk):
         both = [desk.start("up", "--json") for _ in "ab"]
-        eventually(lambda: started_early(desk), 60)
+        eventually(lambda: started_early(desk))
 
-    said = [process.communicate(timeout=60) for process in both]
+    said = [process.communicate(timeout=300) for process in both]
 
     assert [process.returncode for process in both] == [0, 0], said
     answers = [json.loads(printed) for printed, _ in said]

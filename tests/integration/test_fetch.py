@@ -59,7 +59,7 @@ def test_many_processes_share_one_download_of_each_file(web: Web, store: Store) 
         web.serve(item.name, content)
 
     processes = [start(web, store, *items) for _ in range(5)]
-    outputs = [process.communicate(timeout=60) for process in processes]
+    outputs = [process.communicate(timeout=300) for process in processes]
 
     assert [process.returncode for process in processes] == [0] * 5, outputs
     assert all(sorted(out.split()) == sorted(item.name for item in items) for out, _ in outputs)

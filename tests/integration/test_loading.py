@@ -63,13 +63,16 @@ def test_an_image_arrives_under_its_own_id_and_is_not_sent_again(engine: Engine)
     image = busybox_image(note(f"first in {engine.name}"))
 
     loaded = load(engine.name, image, TAG)
-    begin = time.monotonic()
-    again = load(engine.name, with_layers(image, [unreadable(layer) for layer in image.layers]), TAG)
-    seconds = time.monotonic() - begin
+    seconds = []
+    for _ in range(3):
+        begin = time.monotonic()
+        again = load(engine.name, with_layers(image, [unreadable(layer) for layer in image.layers]), TAG)
+        seconds.append(time.monotonic() - begin)
+        assert again == loaded
 
     assert loaded.id == image.id
-    assert again == loaded == find_image(engine.name, [image.id])
-    assert seconds < 1  # 0.1 on a quiet machine
+    assert loaded == find_image(engine.name, [image.id])
+    assert min(seconds) < 1  # 0.1 on a quiet machine
     assert TAG in engine.inspect(image.id)[0]["RepoTags"]
 
 

@@ -244,7 +244,7 @@ def test_an_image_in_dockers_own_format_is_pulled(store: Store, other: Store, re
 
 
 def skopeo(*arguments: str) -> str:
-    done = subprocess.run(["skopeo", *arguments], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(["skopeo", *arguments], capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -286,7 +286,7 @@ def test_two_pulls_into_one_store_share_what_arrives(
     push(store, [pushed], past(proxy, registry, reference))
 
     with begin("pull", got, reference, 20) as one, begin("pull", got, reference, 20) as two:
-        assert (one.wait(60), two.wait(60)) == (0, 0)
+        assert (one.wait(300), two.wait(300)) == (0, 0)
 
     assert proxy.count("GET .*/blobs/") == 3 + 2  # the layers once, the configuration twice
     assert_same(pulled_image(got, pull(got, past(proxy, registry, reference), AMD).digest), pushed)
@@ -296,7 +296,7 @@ def test_two_pushes_of_one_image_do_not_harm_each_other(
     store: Store, other: Store, registry: DockerRegistry, proxy: FaultyProxy, reference: Reference
 ) -> None:
     with begin("push", store, reference, 21) as one, begin("push", other, reference, 21) as two:
-        assert (one.wait(60), two.wait(60)) == (0, 0)
+        assert (one.wait(300), two.wait(300)) == (0, 0)
 
     got = pulled_image(other, pull(other, past(proxy, registry, reference), AMD).digest)
     assert_same(got, small_image(21, size=3_000_000))

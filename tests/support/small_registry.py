@@ -7,6 +7,7 @@ blobs from another host, and asks for whatever login it is told to.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
 import socket
@@ -50,6 +51,7 @@ class SmallRegistry:
     challenge: str = ""
     extra: dict[str, str] = field(default_factory=dict)  # headers of every answer
     turns: list[tuple[str, Callable[[Handler], None]]] = field(default_factory=list)
+    names: Iterator[int] = field(default_factory=itertools.count)  # no two uploads at once share one
 
     def of(self, method: str, part: str = "") -> list[Request]:
         return [request for request in self.requests if request.method == method and part in request.path]
@@ -89,7 +91,7 @@ class Handler(BaseHTTPRequestHandler):
         uploads = self.registry.uploads
         query = {key: values[0] for key, values in parse_qs(urlsplit(self.path).query).items()}
         if self.command == "POST":
-            name = f"upload{len(uploads)}"
+            name = f"upload{next(self.registry.names)}"
             uploads[name] = bytearray()
             return self.send(
                 202, Location=f"{name}?_state=a%2Fb&x=1", OCI_Chunk_Min_Length=str(self.registry.least_part)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def eventually(happens: Callable[[], bool], within: float = 20) -> None:
+def eventually(happens: Callable[[], bool], within: float = 120) -> None:
     """Return when it happens; it must, `within` so many seconds."""
     give_up = time.monotonic() + within
     while not happens():

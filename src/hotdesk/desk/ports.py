@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hotdesk.desk.folder import data_path, make_folder, open_private
+from hotdesk.desk.folder import data_path
 from hotdesk.errors import DeskError
-from hotdesk.portable.locks import try_lock
+from hotdesk.portable.locks import try_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,21 +22,15 @@ _LISTEN = "0A"
 
 @contextmanager
 def reserved_port(wanted: int, *, fixed: bool) -> Iterator[int]:
-    """A port that is free and that no other desk of this user is about to take; `wanted` where possible.
+    """A port that is free and that no other desk, whoever's, is about to take; `wanted` where possible.
 
     With `fixed`, `wanted` or `DeskError`.
     """
-    folder = data_path() / "ports"
-    make_folder(folder)
     for port in range(wanted, 65536):
-        descriptor = _reserve(folder / str(port))
-        if descriptor is not None:
-            try:
-                if is_free(port):
-                    yield port
-                    return
-            finally:
-                os.close(descriptor)
+        with try_name(f"port-{port}", data_path() / "ports") as ours:
+            if ours and is_free(port):
+                yield port
+                return
         if fixed:
             raise port_taken(port)
     raise DeskError(f"no port from {wanted} on is free", hint="give another with --port")
@@ -91,14 +85,6 @@ def listener(port: int, top: Path = Path("/proc")) -> str:
             name = (process / "comm").read_text(encoding="utf-8", errors="replace").strip()
             return f"{name} (process {process.name})"
     return f"a program of user {user}"
-
-
-def _reserve(path: Path) -> int | None:
-    descriptor = open_private(path)
-    if try_lock(descriptor):
-        return descriptor
-    os.close(descriptor)
-    return None
 
 
 def _listening_socket(port: int, top: Path) -> tuple[str, int] | None:

@@ -1,12 +1,16 @@
-"""Locks on open files, which the system releases with the process that holds them."""
+"""Locks on open files and on names, which the system releases with the process that holds them."""
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 Hold = Literal["alone", "shared"]
@@ -68,3 +72,29 @@ def lock(descriptor: int, hold: Hold = "alone") -> None:
 def try_lock(descriptor: int, hold: Hold = "alone") -> bool:
     """Hold the lock where nobody keeps it from us; tells whether we do."""
     return _lock(descriptor, hold, wait=False)
+
+
+@contextmanager
+def try_name(name: str, folder: Path) -> Iterator[bool]:
+    """Hold `name` where nobody does; tells whether we do.
+
+    On Linux it is held against all users who share this network, through an abstract socket address;
+    elsewhere against whoever shares `folder`.
+    """
+    if sys.platform == "linux":
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as held:
+            try:
+                held.bind(f"\0hotdesk/{name}")
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                yield False
+            else:
+                yield True
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            yield try_lock(descriptor)
+        finally:
+            os.close(descriptor)
