@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from benchmarks.samples import RowResult
 
 _NEEDS_DOCKER = {1, 3, 4, 5, 7, 8}
-_NEEDS_REGISTRY = {7, 8, 9}
+_NEEDS_REGISTRY = _NEEDS_DOCKER | {9}
 
 
 def main() -> int:

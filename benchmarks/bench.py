@@ -48,12 +48,12 @@ class Bench:
 
     @cached_property
     def docker(self) -> Docker:
-        """A daemon that holds the base image and nothing else."""
+        """A daemon that holds the base image and nothing else; a registry has that image as well."""
         self.say("starting a Docker daemon and making its base image")
         daemon = self._closing.enter_context(Daemon(self.scratch / "docker"))
         docker = Docker(daemon, self.locked, self.scratch)
         self.facts["Docker"] = docker.version()
-        docker.make_base()
+        docker.make_base(self._closing.enter_context(self.registry()).host)
         return docker
 
     @cached_property

@@ -159,12 +159,13 @@ class Docker:
         self._daemon = daemon
         self._locked = locked
         self._scratch = scratch
+        self._base = ""  # the reference of what `FROM` names
 
     def version(self) -> str:
         return self._docker("version", "--format", "{{.Server.Version}}").output.strip()
 
-    def make_base(self) -> None:
-        """Import what `FROM` names: Debian's minimal system and its Python. Not part of any sample."""
+    def make_base(self, registry: str) -> None:
+        """Put what `FROM` names, Debian's minimal system and its Python, into `registry`; keep it as well."""
         release = self._locked.base.partition(":")[2]
         archive = self._scratch / f"{release}.tar"
         if not archive.exists():
@@ -176,11 +177,13 @@ class Docker:
             shutil.rmtree(tree)
         settings = {"SSL_CERT_FILE": _BUNDLE, "PIP_CERT": _BUNDLE, **packages.index_variables()}
         changes = [word for pair in settings.items() for word in ("--change", f"ENV {pair[0]}={pair[1]}")]
-        self._docker("import", *changes, str(archive), _BASE)
+        self._base = f"{registry}/{_BASE}"
+        self._docker("import", *changes, str(archive), self._base)
+        self._docker("push", "--quiet", self._base)
 
     def forget(self) -> None:
-        """Remove every image but the base, and the whole build cache with its cache mounts."""
-        images = self._docker("images", "--quiet", "--filter", f"reference={_image('*')}").output.split()
+        """Remove every image, and the whole build cache with its cache mounts."""
+        images = self._docker("images", "--quiet").output.split()
         if images:
             self._docker("rmi", "--force", *sorted(set(images)))
         self._docker("builder", "prune", "--all", "--force")
@@ -190,7 +193,7 @@ class Docker:
         context = self._scratch / f"context-{recipe}"
         context.mkdir(exist_ok=True)
         debian = " ".join(packages.debian_names(self._locked))
-        (context / "Dockerfile").write_text(_DOCKERFILES[recipe].format(base=_BASE, debian=debian))
+        (context / "Dockerfile").write_text(_DOCKERFILES[recipe].format(base=self._base, debian=debian))
         (context / "requirements.txt").write_text(packages.requirements(self._locked) + extra)
         if recipe == "uv":
             from uv import find_uv_bin

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import zipfile
 from typing import TYPE_CHECKING
 
 from benchmarks import big_wheel, image_rows, packages
 from benchmarks.hotdesk_arm import TEMPLATE, VARIANT, Hotdesk, Sandbox, fetch_seconds
-from benchmarks.measure import BenchmarkError, PeakMemory, disk_usage, run
+from benchmarks.measure import BenchmarkError, PeakMemory, disk_usage, run, settle
 from benchmarks.native_arm import Native, host_base
 from benchmarks.samples import Claim, RowResult, run_blocks
 
@@ -40,7 +39,7 @@ def nothing_to_jupyter(bench: Bench, blocks: int) -> RowResult:
 
     def hotdesk(block: int) -> Mapping[str, float]:
         arm = bench.fresh_hotdesk(f"empty-{block}")
-        os.sync()  # what another arm has left to write is not ours to wait for
+        settle(bench.scratch)  # what another arm has left to write is not ours to wait for
         seconds = arm.up(*opening).returned
         afterwards = arm.wait_until_idle()
         arm.remove_all()
@@ -57,7 +56,7 @@ def nothing_to_jupyter(bench: Bench, blocks: int) -> RowResult:
     def docker(recipe: Recipe) -> Arm:
         def arm(_: int) -> Mapping[str, float]:
             bench.docker.forget()
-            os.sync()
+            settle(bench.scratch)
             build = bench.docker.build(recipe, recipe)
             start = bench.docker.open(recipe)
             return {ANSWERS: build + start, "seconds of docker build": build, "seconds of docker run": start}
@@ -83,8 +82,8 @@ def nothing_to_jupyter(bench: Bench, blocks: int) -> RowResult:
         ),
         notes=(
             "hotdesk's store is empty, and so are Docker's caches, cache mounts included.",
-            "What `FROM` names (Debian's minimal system with Python, certificates and venv) is there "
-            "beforehand for Docker and not counted; hotdesk downloads and configures its base in its time.",
+            "What `FROM` names (Debian's minimal system with Python, certificates and venv) is pulled from a "
+            "registry on the loopback; hotdesk downloads and configures its base in its time.",
             "The same wheels by hash; of Debian the same packages by name, without Recommends.",
             "uv compiles no bytecode in its image, which makes the build shorter and the start longer.",
             "hotdesk's time is that of `hotdesk up`, which ends when Jupyter answers and all is there.",

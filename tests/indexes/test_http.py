@@ -4,8 +4,6 @@ import base64
 import errno
 import os
 import socket
-import ssl
-import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler
@@ -13,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import httpx2
 import pytest
-from tests.support.host import lacking
+from tests.support.certificates import speaking_tls
 from tests.support.servers import Server
 
 from hotdesk.errors import FetchError, GoneError, IndexConfigurationError
@@ -224,15 +222,7 @@ def test_hosts_without_proxy_are_reached_directly(server: Server, monkeypatch: p
 @pytest.fixture
 def authority(server: Server, tmp_path: Path) -> Path:
     """Makes the server speak TLS; the certificate that vouches for it."""
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    argv = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"]
-    argv += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
-    try:
-        subprocess.run(argv, check=True, capture_output=True)
-    except FileNotFoundError:
-        lacking("openssl is not installed")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    context, certificate = speaking_tls(tmp_path)
     server.socket = context.wrap_socket(server.socket, server_side=True)
     return certificate
 

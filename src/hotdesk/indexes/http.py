@@ -113,9 +113,12 @@ def _trusting() -> dict[str, httpx2.BaseTransport]:
     """Transports for the hosts whose certificates the user does not want checked: every file is, by hash."""
     import httpx2
 
+    from hotdesk.indexes.large_reads import by_large_reads
+
+    unchecked = by_large_reads(httpx2.create_ssl_context(verify=False))
     hosts = {*pip_settings().trusted_hosts, *os.environ.get("UV_INSECURE_HOST", "").split()}
     return {
-        f"https://{host}": httpx2.HTTPTransport(verify=False, proxy=_proxy_for(host))
+        f"https://{host}": httpx2.HTTPTransport(verify=unchecked, proxy=_proxy_for(host))
         for host in sorted(hosts)
     }
 
@@ -182,13 +185,17 @@ def certificate_file(environment: Mapping[str, str] = os.environ) -> tuple[str, 
     return next(((setting, file) for setting, file in candidates if file), None)
 
 
-def tls() -> ssl.SSLContext | bool:
-    """Whose certificates are trusted, as the machine says; True for those that the client finds itself."""
+def tls() -> ssl.SSLContext:
+    """How TLS connections are made: whose certificates are trusted follows from the machine's settings."""
     import ssl
+
+    import httpx2
+
+    from hotdesk.indexes.large_reads import by_large_reads
 
     named = certificate_file()
     if named is None:
-        return True  # the client's default: SSL_CERT_DIR, else the system's
+        return by_large_reads(httpx2.create_ssl_context())  # SSL_CERT_DIR, else the system's
     setting, file = named
     try:
         if Path(file).is_dir():
@@ -204,7 +211,7 @@ def tls() -> ssl.SSLContext | bool:
             why=str(error),
             hint=f"`{setting}` names this file: mend the file, or remove the setting",
         ) from None
-    return context
+    return by_large_reads(context)
 
 
 def get(

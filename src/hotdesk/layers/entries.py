@@ -1,4 +1,7 @@
-"""An entry: one file, directory or link of a layer, and how entries become a tree on disk."""
+"""An entry: one file, directory or link of a layer, and how entries become a tree on disk.
+
+What is made for each of a desk's 50,000 files is a named tuple: a frozen dataclass takes four times as long.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,7 @@ import hashlib
 import os
 import re
 from collections import deque
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hotdesk.errors import UnsafeArchiveError
 from hotdesk.portable.files import SAFELY, set_mode
@@ -24,15 +25,13 @@ _PIECES_AHEAD = 4
 _NEVER_IN_A_NAME = re.compile(r"[\x00-\x1f\x7f\\]")
 
 
-@dataclass(frozen=True, slots=True)
-class Directory:
+class Directory(NamedTuple):
     """A directory; its parents are implied."""
 
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class Deflated:
+class Deflated(NamedTuple):
     """A file's content as the raw DEFLATE stream of an archive; `chunks` gives it anew at each call.
 
     `inflated` makes the file's content of those chunks, checked as `File.chunks` checks it: who wants both
@@ -45,8 +44,7 @@ class Deflated:
     inflated: Callable[[Iterable[bytes]], Iterator[bytes]]
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(NamedTuple):
     """A regular file.
 
     `chunks` gives its bytes anew at each call, in pieces of at most a few MiB, and raises
@@ -63,8 +61,7 @@ class File:
     deflated: Deflated | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """A symbolic link; `target` is what readlink(2) answers."""
 
     path: str
@@ -74,8 +71,7 @@ class Link:
 Entry = Directory | File | Link
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(NamedTuple):
     """What was written to disk for one entry; `content` is `sha256:HEX`, `link:TARGET` or `directory`."""
 
     path: str
@@ -158,11 +154,14 @@ class _TreeWriter:
         full = f"{self.tree}/{entry.path}"
         descriptor = os.open(full, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFELY, mode)
         try:
-            with _writing(descriptor, entry.size) as write:
-                for chunk in entry.chunks():
-                    if digest:
-                        digest.update(chunk)
-                    write(chunk)
+            chunks = entry.chunks()
+            if digest:
+                chunks = _hashed(chunks, digest)
+            if entry.size < _WRITTEN_BEHIND:
+                for chunk in chunks:
+                    _write_all(descriptor, chunk)
+            else:
+                _write_behind(descriptor, chunks)
             set_mode(descriptor, mode)
         finally:
             os.close(descriptor)
@@ -170,27 +169,25 @@ class _TreeWriter:
         self.written.append(Written(entry.path, mode, entry.size, f"sha256:{content}"))
 
 
-@contextmanager
-def _writing(descriptor: int, size: int) -> Iterator[Callable[[bytes], None]]:
-    """How to write the next piece of a file of `size` bytes.
+def _hashed(chunks: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
+    for chunk in chunks:
+        digest.update(chunk)
+        yield chunk
 
-    The pieces of a large file are written behind the caller's back: while the kernel copies one, the caller
-    inflates and hashes the next on another core. All is written when this is left, and errors come then.
+
+def _write_behind(descriptor: int, chunks: Iterable[bytes]) -> None:
+    """Write a large file behind the caller's back.
+
+    While the kernel copies one piece, the caller inflates and hashes the next on another core.
     """
-    if size < _WRITTEN_BEHIND:
-        yield lambda piece: _write_all(descriptor, piece)
-        return
     from concurrent.futures import ThreadPoolExecutor  # 10 ms, and `hotdesk run` writes nothing
 
     with ThreadPoolExecutor(1, "writer") as writer:
         ahead: deque[Future[None]] = deque()
-
-        def write(piece: bytes) -> None:
-            ahead.append(writer.submit(_write_all, descriptor, piece))
+        for chunk in chunks:
+            ahead.append(writer.submit(_write_all, descriptor, chunk))
             if len(ahead) > _PIECES_AHEAD:
                 ahead.popleft().result()
-
-        yield write
         for written in ahead:
             written.result()
 

@@ -5,7 +5,6 @@ Sources: packaging.python.org, "Binary distribution format", "Recording installe
 
 from __future__ import annotations
 
-import base64
 import binascii
 import configparser
 import csv
@@ -13,7 +12,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from email.parser import HeaderParser
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hotdesk.errors import UnsafeArchiveError
 
@@ -21,11 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _STRONG = {"sha256": hashlib.sha256, "sha384": hashlib.sha384, "sha512": hashlib.sha512}
+_TO_URL, _FROM_URL = bytes.maketrans(b"+/", b"-_"), bytes.maketrans(b"-_", b"+/")
 _ENTRY_POINT = re.compile(r"(?P<module>[\w.-]+)\s*:\s*(?P<attribute>[\w.-]+)\s*(\[[^\]]*\])?", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(NamedTuple):
     """A line of RECORD: `digest` is raw, `size` is None where the line leaves it out."""
 
     algorithm: str
@@ -38,7 +37,8 @@ class Recorded:
     @property
     def stated(self) -> str:
         """The hash as RECORD writes it."""
-        return f"{self.algorithm}={base64.urlsafe_b64encode(self.digest).rstrip(b'=').decode()}"
+        encoded = binascii.b2a_base64(self.digest, newline=False).translate(_TO_URL)
+        return f"{self.algorithm}={encoded.rstrip(b'=').decode()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +96,8 @@ def _recorded(path: str, stated: str, size: str, label: str) -> Recorded | None:
     if algorithm not in _STRONG:
         raise bad_wheel(label, f"its RECORD has no SHA-256 or stronger hash for `{path}`, but {stated!r}")
     try:
-        padding = "=" * (-len(encoded.rstrip("=")) % 4)
-        digest = base64.b64decode(encoded.rstrip("=") + padding, altchars=b"-_", validate=True)
+        plain = encoded.rstrip("=").encode("ascii").translate(_FROM_URL)
+        digest = binascii.a2b_base64(plain + b"=" * (-len(plain) % 4), strict_mode=True)
         length = int(size) if size else None
     except (binascii.Error, ValueError):
         raise bad_wheel(label, f"its RECORD says nonsense of `{path}`: {stated!r}, {size!r}") from None

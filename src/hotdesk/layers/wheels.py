@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import re
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from functools import cache, partial
+from typing import TYPE_CHECKING, NamedTuple
 
 from hotdesk.keys import wheel_tree_key
 from hotdesk.layers.contents import Contents, write_contents
@@ -87,8 +87,7 @@ def is_library(wheel: Path, name: str = "") -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True)
-class _Placed:
+class _Placed(NamedTuple):
     """A member and where it goes; `script` says that its first line may need the interpreter's path."""
 
     member: Member
@@ -221,7 +220,10 @@ class _Wheel:
 
     def _relative(self, path: str) -> str:
         inside = path.removeprefix(f"{self.site}/")
-        return inside if inside != path else posixpath.relpath(path, self.site)
+        if inside != path:
+            return inside
+        folder, _, name = path.rpartition("/")
+        return f"{_climb(folder, self.site)}/{name}"
 
     def _file(self, placed: _Placed) -> File:
         member, recorded = placed.member, placed.recorded
@@ -279,6 +281,12 @@ class _Wheel:
         recorded = Recorded("sha256", hashlib.sha256(content).digest(), len(content))
         self.rows.append((self._relative(path), recorded.stated, str(len(content))))
         return file
+
+
+@cache
+def _climb(folder: str, site: str) -> str:
+    """The way to `folder` from the `site` it is not in."""
+    return posixpath.relpath(f"/{folder}", f"/{site}")
 
 
 def _identity(stem: str) -> tuple[str, str]:

@@ -11,8 +11,7 @@ import stat
 import struct
 import weakref
 import zipfile
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from isal import igzip_lib, isal_zlib
 
@@ -41,8 +40,7 @@ _MOST_MEMBERS = 1_000_000
 _LONGEST_NAME, _LONGEST_PATH = 255, 2048
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """A file of the archive; `offset` is its local header's, `end` where the next thing begins."""
 
     name: str

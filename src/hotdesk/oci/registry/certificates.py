@@ -24,9 +24,7 @@ def context_for(reference: Reference, environment: Mapping[str, str] = os.enviro
     """What checks the certificate of this registry, and of the hosts it sends us to."""
     import ssl
 
-    import httpx2
-
-    context = httpx2.create_ssl_context(verify=tls())
+    context = tls()
     for folder in folders(environment):
         place = folder / reference.registry
         try:
