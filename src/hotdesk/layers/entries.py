@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from hotdesk.errors import UnsafeArchiveError
@@ -16,12 +15,9 @@ from hotdesk.portable.files import SAFELY, set_mode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from concurrent.futures import Future
     from pathlib import Path
 
 _DEEPEST = 128
-_WRITTEN_BEHIND = 8 << 20
-_PIECES_AHEAD = 4
 _NEVER_IN_A_NAME = re.compile(r"[\x00-\x1f\x7f\\]")
 
 
@@ -154,42 +150,15 @@ class _TreeWriter:
         full = f"{self.tree}/{entry.path}"
         descriptor = os.open(full, os.O_WRONLY | os.O_CREAT | os.O_EXCL | SAFELY, mode)
         try:
-            chunks = entry.chunks()
-            if digest:
-                chunks = _hashed(chunks, digest)
-            if entry.size < _WRITTEN_BEHIND:
-                for chunk in chunks:
-                    _write_all(descriptor, chunk)
-            else:
-                _write_behind(descriptor, chunks)
+            for chunk in entry.chunks():
+                if digest:
+                    digest.update(chunk)
+                _write_all(descriptor, chunk)
             set_mode(descriptor, mode)
         finally:
             os.close(descriptor)
         content = digest.hexdigest() if digest else entry.sha256
         self.written.append(Written(entry.path, mode, entry.size, f"sha256:{content}"))
-
-
-def _hashed(chunks: Iterable[bytes], digest: hashlib._Hash) -> Iterator[bytes]:
-    for chunk in chunks:
-        digest.update(chunk)
-        yield chunk
-
-
-def _write_behind(descriptor: int, chunks: Iterable[bytes]) -> None:
-    """Write a large file behind the caller's back.
-
-    While the kernel copies one piece, the caller inflates and hashes the next on another core.
-    """
-    from concurrent.futures import ThreadPoolExecutor  # 10 ms, and `hotdesk run` writes nothing
-
-    with ThreadPoolExecutor(1, "writer") as writer:
-        ahead: deque[Future[None]] = deque()
-        for chunk in chunks:
-            ahead.append(writer.submit(_write_all, descriptor, chunk))
-            if len(ahead) > _PIECES_AHEAD:
-                ahead.popleft().result()
-        for written in ahead:
-            written.result()
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

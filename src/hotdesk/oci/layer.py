@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from hotdesk.errors import UnsafeArchiveError
 from hotdesk.layers.entries import Directory, File, Link
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 _WHITEOUT = ".wh."
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """An entry as a layer has it: with its mode and its owner."""
 
     entry: Entry
@@ -136,8 +135,7 @@ def measure(members: Sequence[Member]) -> Measured:
         elif piece.deflated:
             blob.add_each(plain.flush())
             blob.add(gzip.HEADER)
-            for chunk in piece.deflated.inflated(blob.adding(piece.deflated.chunks())):
-                archive.add(chunk)
+            archive.add_each(piece.deflated.inflated(blob.adding(piece.deflated.chunks())))
             blob.add(gzip.trailer(piece.deflated.crc32, piece.size))
         else:
             for chunk in archive.adding(piece.chunks()):
@@ -201,16 +199,21 @@ class _Plain:
     def __init__(self) -> None:
         self._waiting = bytearray()
 
-    def add(self, data: bytes) -> Iterator[bytes]:
+    def add(self, data: bytes) -> Iterable[bytes]:
         self._waiting += data
+        return self._full() if len(self._waiting) >= gzip.PIECE else ()
+
+    def _full(self) -> Iterator[bytes]:
         while len(self._waiting) >= gzip.PIECE:
             yield gzip.packed(bytes(self._waiting[: gzip.PIECE]))
             del self._waiting[: gzip.PIECE]
 
-    def flush(self) -> Iterator[bytes]:
-        if self._waiting:
-            yield gzip.packed(bytes(self._waiting))
+    def flush(self) -> Iterable[bytes]:
+        if not self._waiting:
+            return ()
+        last = gzip.packed(bytes(self._waiting))
         self._waiting.clear()
+        return (last,)
 
 
 class _Sum:

@@ -7,6 +7,7 @@ pax, "ustar Interchange Format" and "pax Header Block".
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 from typing import Literal
 
 BLOCK = 512
@@ -17,11 +18,14 @@ MTIME = 315532800
 Kind = Literal["file", "directory", "link"]
 
 _FLAGS: dict[str, bytes] = {"file": b"0", "link": b"2", "directory": b"5"}
-_HEADER = struct.Struct("100s8s8s8s12s12s8sc100s6s2s32s32s8s8s155s12x")
+# Name, mode with owner and group, size, time, checksum, kind, link, what is the same always, prefix.
+_HEADER = struct.Struct("100s24s12s12s8sc100s88s155s12x")
+_END_OF_BLOCK = b"ustar\x0000" + bytes(64) + b"0000000\0" * 2
 _LONGEST_NAME, _LONGEST_PREFIX = 100, 155
 _LARGEST = 8**11 - 1
 _LARGEST_ID = 8**7 - 1
 _BLANK_CHECKSUM = b" " * 8
+_MTIME_FIELD = b"%011o\0" % MTIME
 
 
 def header(
@@ -87,10 +91,15 @@ def _block(
     link: bytes = b"",
     prefix: bytes = b"",
 ) -> bytes:
-    fields = [
-        name, *(b"%07o\0" % number for number in owner), b"%011o\0" % size, b"%011o\0" % MTIME,
-        _BLANK_CHECKSUM, flag, link, b"ustar\0", b"00", b"", b"", b"0000000\0", b"0000000\0", prefix,
-    ]  # fmt: skip
-    # What fills up the fields is zero: without it there is a third to add up.
-    fields[6] = b"%06o\0 " % sum(b"".join(fields))
-    return _HEADER.pack(*fields)
+    # What fills up the fields is zero, and most of the rest is the same for every member.
+    size_field = b"%011o\0" % size
+    fields, total = _usual(owner, flag)
+    checksum = b"%06o\0 " % (total + sum(name) + sum(size_field) + sum(link) + sum(prefix))
+    return _HEADER.pack(name, fields, size_field, _MTIME_FIELD, checksum, flag, link, _END_OF_BLOCK, prefix)
+
+
+@lru_cache(256)
+def _usual(owner: tuple[int, int, int], flag: bytes) -> tuple[bytes, int]:
+    """The fields of the owner, and the sum of the bytes of all fields that are the same for many members."""
+    fields = b"".join(b"%07o\0" % number for number in owner)
+    return fields, sum(fields + _MTIME_FIELD + _BLANK_CHECKSUM + flag + _END_OF_BLOCK)
