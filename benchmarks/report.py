@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks import statistics
+from benchmarks.samples import Claim, RowResult, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from benchmarks.samples import Claim, RowResult
     from benchmarks.statistics import Estimate
 
 _VERDICTS = {True: "yes", False: "**no**", None: ""}
@@ -84,3 +84,23 @@ def _amount(unit: str, value: float) -> str:
     if unit.startswith("seconds"):
         return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.2f} s"
     return f"{value:.3f} times"
+
+
+def median(result: RowResult, arm: str, metric: str) -> str:
+    """The median of what an arm gave, with its unit."""
+    return _amount(metric, statistics.median(result.series(arm, metric)).value)
+
+
+def from_json(document: Any) -> tuple[list[RowResult], dict[str, str]]:
+    """What `as_json` was given."""
+    results = [
+        RowResult(
+            number=row["number"],
+            title=row["title"],
+            samples=[Sample(**sample) for sample in row["samples"]],
+            claims=[Claim(**claim) for claim in row["claims"]],
+            notes=row["notes"],
+        )
+        for row in document["rows"]
+    ]
+    return results, document["machine"]

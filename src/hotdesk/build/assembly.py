@@ -187,7 +187,7 @@ class Assembly:
         }
         for artifact, path in self.fetcher.fetch([*self._missing(there)]):
             if wheel := wheels.get(artifact.sha256):
-                late = artifact.size >= _LARGE and is_library(path, artifact.name)
+                late = artifact.size >= _LARGE and is_library(path)
                 then = partial(link, wheel)
                 yield unpackers.submit(path, artifact.sha256, artifact.name, late=late, then=then), late
             elif artifact.kind == "debian" and system:

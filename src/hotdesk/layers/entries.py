@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 from hotdesk.errors import UnsafeArchiveError
@@ -111,6 +112,7 @@ class _TreeWriter:
         self.directories: set[str] = {""}
         self.others: set[str] = set()
         self.written: list[Written] = []
+        self._as_asked = False  # whether what is made here has the mode that was asked for: umask, ACLs
 
     def write(self, entries: Iterable[Entry]) -> list[Written]:
         for entry in entries:
@@ -133,7 +135,9 @@ class _TreeWriter:
         self._directory(path.rpartition("/")[0])
         full = f"{self.tree}/{path}"
         os.mkdir(full)
-        os.chmod(full, 0o755)  # whatever the umask
+        self._as_asked = self._as_asked or stat.S_IMODE(os.lstat(full).st_mode) == 0o755
+        if not self._as_asked:
+            os.chmod(full, 0o755)
         self.directories.add(path)
         self.written.append(Written(path, 0o755, 0, "directory"))
 
@@ -154,7 +158,8 @@ class _TreeWriter:
                 if digest:
                     digest.update(chunk)
                 _write_all(descriptor, chunk)
-            set_mode(descriptor, mode)
+            if not self._as_asked:
+                set_mode(descriptor, mode)
         finally:
             os.close(descriptor)
         content = digest.hexdigest() if digest else entry.sha256

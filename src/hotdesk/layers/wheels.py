@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import re
+import struct
+import zipfile
+import zlib
 from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, NamedTuple
@@ -36,6 +39,7 @@ INTERPRETER = f"{PREFIX}/bin/python"
 _UNRECORDED = ("RECORD", "RECORD.jws", "RECORD.p7s")
 _PLACEHOLDER = b"#!python"
 _AT_START = ("sitecustomize.py", "usercustomize.py")
+_MOST_ENTRY_POINTS = 1 << 20
 _FIRST_LINE = re.compile(rb"[^\r\n]{0,4096}(\r\n|\r|\n|\Z)")
 
 
@@ -66,25 +70,42 @@ def make_wheel_tree(store: Store, wheel: Path, sha256: str, python: str, name: s
     return store.make("wheel", wheel_tree_key(sha256, python), fill)
 
 
-def is_library(wheel: Path, name: str = "") -> bool:
+def is_library(wheel: Path) -> bool:
     """Whether only an import or a command can ask for what is in it.
 
-    It brings no data, no plug-in, and nothing that each start of Python runs.
+    It brings no data, no plug-in, and nothing that each start of Python runs. The archive is not checked: who
+    unpacks it does that, and until then nothing is refused.
     """
-    archive = ZipArchive(wheel, name)
-    for member in archive.files:
-        folder, _, file = member.name.partition("/")
-        if member.name.removeprefix(f"{folder}/purelib/").removeprefix(f"{folder}/platlib/") in _AT_START:
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            return all(_is_of_a_library(name, archive) for name in archive.namelist())
+    except (
+        zipfile.BadZipFile,
+        NotImplementedError,
+        ValueError,
+        RuntimeError,
+        EOFError,
+        struct.error,
+        zlib.error,
+    ):
+        return False
+
+
+def _is_of_a_library(name: str, archive: zipfile.ZipFile) -> bool:
+    folder, _, file = name.partition("/")
+    if folder.endswith(".dist-info"):
+        if file != "entry_points.txt":
+            return True
+        if archive.getinfo(name).file_size > _MOST_ENTRY_POINTS:
             return False
-        if member.name.endswith(".pth"):
+        groups = re.findall(rb"^\s*\[(.*)\]", archive.read(name), re.MULTILINE)
+        return {group.strip() for group in groups} <= {b"console_scripts", b"gui_scripts"}
+    if folder.endswith(".data"):
+        scheme, _, file = file.partition("/")
+        if scheme == "data" and file:
             return False
-        if folder.endswith(".data") and file.startswith("data/"):
-            return False
-        if folder.endswith(".dist-info") and file == "entry_points.txt":
-            groups = re.findall(rb"^\s*\[(.*)\]", archive.read(member), re.MULTILINE)
-            if not {group.strip() for group in groups} <= {b"console_scripts", b"gui_scripts"}:
-                return False
-    return True
+        name = file
+    return not name.endswith(".pth") and name not in _AT_START
 
 
 class _Placed(NamedTuple):
