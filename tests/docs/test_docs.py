@@ -86,6 +86,15 @@ def test_the_reference_of_commands_is_what_the_commands_say() -> None:
     assert written == load_generator().reference(), "run `python docs/generate.py`"
 
 
+def test_the_results_are_what_the_benchmark_gave() -> None:
+    page, readme = load_generator().measured()
+
+    assert (ROOT / "docs" / "measured.md").read_text(encoding="utf-8") == page, (
+        "run `python docs/generate.py`"
+    )
+    assert (ROOT / "README.md").read_text(encoding="utf-8") == readme, "run `python docs/generate.py`"
+
+
 @pytest.mark.parametrize(("where", "text"), everywhere("toml"))
 def test_every_spec_in_the_docs_is_one(where: str, text: str) -> None:
     parse_spec(text)

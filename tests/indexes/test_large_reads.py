@@ -81,3 +81,18 @@ def test_what_is_there_is_given_without_waiting_for_more(tmp_path: Path) -> None
         connection.settimeout(0.1)
         with pytest.raises(TimeoutError):
             connection.recv(1 << 20)
+
+
+def test_what_came_before_an_error_is_given_first(tmp_path: Path) -> None:
+    broken = threading.Event()
+
+    def serve(connection: ssl.SSLSocket) -> None:
+        connection.sendall(CONTENT[: 2 * RECORD])
+        os.write(connection.fileno(), bytes(100))  # no record of TLS
+        broken.set()
+
+    with connected(tmp_path, serve) as connection:
+        broken.wait(10)
+        assert connection.recv(1 << 20) == CONTENT[: 2 * RECORD]
+        with pytest.raises(ssl.SSLError):
+            connection.recv(1 << 20)

@@ -490,3 +490,41 @@ def test_a_library_waits_for_an_import_or_a_command(
     tmp_path: Path, files: dict[str, bytes], library: bool
 ) -> None:
     assert is_library(write_wheel(tmp_path / "odd-1.0-py3-none-any.whl", files)) is library
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_entry_points_that_inflate_without_measure_are_none_of_a_library(tmp_path: Path, method: int) -> None:
+    bomb = write_wheel(tmp_path / "odd-1.0-py3-none-any.whl", {})
+    with zipfile.ZipFile(bomb, "a", method) as archive:
+        archive.writestr(f"{INFO}/entry_points.txt", bytes(50 << 20))
+    content = bytearray(bomb.read_bytes())
+    listed = content.rindex(b"PK\1\2")
+    content[listed + 24 : listed + 28] = (100).to_bytes(4, "little")  # the size that it claims
+    bomb.write_bytes(content)
+    tracemalloc.start()
+    try:
+        assert not is_library(bomb)
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_is_no_archive_is_no_library(tmp_path: Path) -> None:
+    wheel = write_wheel(tmp_path / "odd-1.0-py3-none-any.whl", {f"{INFO}/entry_points.txt": b"[x]"})
+    content = bytearray(wheel.read_bytes())
+    end = content.rindex(b"PK\5\6")
+    content[end + 16 : end + 20] = (1 << 30).to_bytes(4, "little")  # where its directory would begin
+    wheel.write_bytes(content)
+
+    assert not is_library(wheel)
+
+
+def test_a_group_that_folders_hand_on_does_not_change_modes(path: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store").chmod(0o2755)
+    files = {f"{DATA}/data/{folder}/a/b.txt": b"x" for folder in ("etc", "share", "top")}
+
+    item = make_wheel_tree(store, write_wheel(path, files), "0" * 64, "3.13")
+
+    assert verify_tree(item) == []

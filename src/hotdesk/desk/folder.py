@@ -14,6 +14,7 @@
         starting                 locked by the process that starts the desk
     <data>/desks/.names          locked while a name is given or taken away
     <data>/desks/.NAME~HEX/      what `rm` is removing
+    <data>/ports/port-PORT       locked while a desk that will listen there starts; on Linux a name does that
 
 The kernel drops a lock with the last process that holds it: no crash, `kill -9` or reboot leaves a desk
 that only looks alive, and no process id is trusted without the lock.

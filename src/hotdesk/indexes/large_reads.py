@@ -16,8 +16,13 @@ _RECORD = 1 << 14
 
 
 class _LargeReads(ssl.SSLSocket):
+    _failed: OSError | None = None
+
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
-        """What is there, waiting for the first record only."""
+        """What is there, waiting for the first record only; an error after it comes at the next call."""
+        if failed := self._failed:
+            self._failed = None
+            raise failed
         pieces = [super().recv(min(buflen, _RECORD), flags)]
         left = buflen - len(pieces[0])
         timeout = self.gettimeout()
@@ -28,13 +33,19 @@ class _LargeReads(ssl.SSLSocket):
                 left -= len(pieces[-1])
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             pass
+        except OSError as error:
+            self._failed = error
         finally:
             self.settimeout(timeout)
         return b"".join(pieces)
 
 
 def by_large_reads(context: ssl.SSLContext) -> ssl.SSLContext:
-    """The same context; what connects with it reads so."""
-    context.sslsocket_class = _LargeReads
-    httpcore2.HTTP11Connection.READ_NUM_BYTES = _AT_ONCE
+    """The same context; what connects with it reads so, where Python's own checks certificates.
+
+    The context that asks macOS or Windows for that has sockets of its own kind, which must stay.
+    """
+    if type(context) is ssl.SSLContext:
+        context.sslsocket_class = _LargeReads
+        httpcore2.HTTP11Connection.READ_NUM_BYTES = _AT_ONCE
     return context

@@ -112,7 +112,7 @@ class _TreeWriter:
         self.directories: set[str] = {""}
         self.others: set[str] = set()
         self.written: list[Written] = []
-        self._as_asked = False  # whether what is made here has the mode that was asked for: umask, ACLs
+        self._as_asked = False  # whether files that are made here have the mode that was asked for
 
     def write(self, entries: Iterable[Entry]) -> list[Written]:
         for entry in entries:
@@ -135,8 +135,9 @@ class _TreeWriter:
         self._directory(path.rpartition("/")[0])
         full = f"{self.tree}/{path}"
         os.mkdir(full)
-        self._as_asked = self._as_asked or stat.S_IMODE(os.lstat(full).st_mode) == 0o755
-        if not self._as_asked:
+        if stat.S_IMODE(os.lstat(full).st_mode) == 0o755:
+            self._as_asked = True
+        else:  # the umask, an ACL, or a folder above that hands its group on
             os.chmod(full, 0o755)
         self.directories.add(path)
         self.written.append(Written(path, 0o755, 0, "directory"))

@@ -9,7 +9,7 @@ import struct
 import zipfile
 import zlib
 from dataclasses import replace
-from functools import cache, partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from hotdesk.keys import wheel_tree_key
@@ -40,6 +40,10 @@ _UNRECORDED = ("RECORD", "RECORD.jws", "RECORD.p7s")
 _PLACEHOLDER = b"#!python"
 _AT_START = ("sitecustomize.py", "usercustomize.py")
 _MOST_ENTRY_POINTS = 1 << 20
+# What `zipfile` raises of archives that somebody made with care.
+_UNREADABLE = (
+    zipfile.BadZipFile, OSError, EOFError, RuntimeError, ValueError, OverflowError, struct.error, zlib.error,
+)  # fmt: skip
 _FIRST_LINE = re.compile(rb"[^\r\n]{0,4096}(\r\n|\r|\n|\Z)")
 
 
@@ -78,34 +82,31 @@ def is_library(wheel: Path) -> bool:
     """
     try:
         with zipfile.ZipFile(wheel) as archive:
-            return all(_is_of_a_library(name, archive) for name in archive.namelist())
-    except (
-        zipfile.BadZipFile,
-        NotImplementedError,
-        ValueError,
-        RuntimeError,
-        EOFError,
-        struct.error,
-        zlib.error,
-    ):
+            return all(_is_of_a_library(info, archive) for info in archive.infolist())
+    except _UNREADABLE:
         return False
 
 
-def _is_of_a_library(name: str, archive: zipfile.ZipFile) -> bool:
-    folder, _, file = name.partition("/")
+def _is_of_a_library(info: zipfile.ZipInfo, archive: zipfile.ZipFile) -> bool:
+    folder, _, file = (name := info.filename).partition("/")
     if folder.endswith(".dist-info"):
-        if file != "entry_points.txt":
-            return True
-        if archive.getinfo(name).file_size > _MOST_ENTRY_POINTS:
-            return False
-        groups = re.findall(rb"^\s*\[(.*)\]", archive.read(name), re.MULTILINE)
-        return {group.strip() for group in groups} <= {b"console_scripts", b"gui_scripts"}
+        return file != "entry_points.txt" or _brings_commands_only(info, archive)
     if folder.endswith(".data"):
         scheme, _, file = file.partition("/")
         if scheme == "data" and file:
             return False
         name = file
     return not name.endswith(".pth") and name not in _AT_START
+
+
+def _brings_commands_only(entry_points: zipfile.ZipInfo, archive: zipfile.ZipFile) -> bool:
+    if entry_points.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return False  # the other methods are inflated without bound
+    with archive.open(entry_points) as file:
+        content = file.read(_MOST_ENTRY_POINTS + 1)  # without a size it inflates a gibibyte of a bomb
+    groups = re.findall(rb"^[ \t]*\[(.*)\]", content, re.MULTILINE)
+    commands = {group.strip() for group in groups} <= {b"console_scripts", b"gui_scripts"}
+    return commands and len(content) <= _MOST_ENTRY_POINTS
 
 
 class _Placed(NamedTuple):
@@ -304,7 +305,7 @@ class _Wheel:
         return file
 
 
-@cache
+@lru_cache(1024)
 def _climb(folder: str, site: str) -> str:
     """The way to `folder` from the `site` it is not in."""
     return posixpath.relpath(f"/{folder}", f"/{site}")

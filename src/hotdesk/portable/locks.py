@@ -9,6 +9,8 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal
 
+from hotdesk.portable.files import SAFELY
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -85,15 +87,13 @@ def try_name(name: str, folder: Path) -> Iterator[bool]:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as held:
             try:
                 held.bind(f"\0hotdesk/{name}")
-            except OSError as error:
-                if error.errno != errno.EADDRINUSE:
-                    raise
-                yield False
-            else:
-                yield True
+                ours = True
+            except OSError as error:  # where a security module forbids such addresses, nobody holds one
+                ours = error.errno != errno.EADDRINUSE
+            yield ours
     else:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o600)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT | SAFELY, 0o600)
         try:
             yield try_lock(descriptor)
         finally:
