@@ -517,14 +517,3 @@ def test_what_is_no_archive_is_no_library(tmp_path: Path) -> None:
     wheel.write_bytes(content)
 
     assert not is_library(wheel)
-
-
-def test_a_group_that_folders_hand_on_does_not_change_modes(path: Path, tmp_path: Path) -> None:
-    store = Store(tmp_path / "store")
-    (tmp_path / "store").mkdir()
-    (tmp_path / "store").chmod(0o2755)
-    files = {f"{DATA}/data/{folder}/a/b.txt": b"x" for folder in ("etc", "share", "top")}
-
-    item = make_wheel_tree(store, write_wheel(path, files), "0" * 64, "3.13")
-
-    assert verify_tree(item) == []

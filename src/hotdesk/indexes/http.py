@@ -115,8 +115,10 @@ def _trusting() -> dict[str, httpx2.BaseTransport]:
 
     from hotdesk.indexes.large_reads import by_large_reads
 
-    unchecked = by_large_reads(httpx2.create_ssl_context(verify=False))
     hosts = {*pip_settings().trusted_hosts, *os.environ.get("UV_INSECURE_HOST", "").split()}
+    if not hosts:
+        return {}
+    unchecked = by_large_reads(httpx2.create_ssl_context(verify=False))
     return {
         f"https://{host}": httpx2.HTTPTransport(verify=unchecked, proxy=_proxy_for(host))
         for host in sorted(hosts)
