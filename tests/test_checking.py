@@ -1,4 +1,4 @@
-"""The spec's checks, on a stand-in for a desk that is this machine itself: what an engine does is to start."""
+"""The spec's checks; what an engine does for them is to start commands, which this machine does as well."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hotdesk.checking import Check, checks_of, run_check
+from hotdesk.desk import Desk
 from hotdesk.opening import Ready
 from hotdesk.spec import Checks
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hotdesk.desk import Desk
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk("mine", tmp_path, None, None, port=0, token="", started=0, boot="")
 
 
 @pytest.fixture

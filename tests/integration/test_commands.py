@@ -69,7 +69,13 @@ NOTEBOOK = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}}
 def test_the_checks_of_a_spec_are_run_on_the_desk(jupyter: Hotdesk, tmp_path: Path) -> None:
     desk = _copy(jupyter, tmp_path)
     for name, source in (("good", "print('6 times 7 is', 6 * 7)"), ("bad", "print(1); 1 / 0")):
-        cell = {"cell_type": "code", "id": "a", "metadata": {}, "outputs": [], "execution_count": None}
+        cell: dict[str, object] = {
+            "cell_type": "code",
+            "id": "a",
+            "metadata": {},
+            "outputs": [],
+            "execution_count": None,
+        }
         cells = [cell | {"source": [source]}]
         (desk.folder / f"{name}.ipynb").write_text(json.dumps(NOTEBOOK | {"cells": cells}))
     with (desk.folder / "hotdesk.toml").open("a") as spec:
@@ -90,7 +96,8 @@ def test_the_checks_of_a_spec_are_run_on_the_desk(jupyter: Hotdesk, tmp_path: Pa
     assert "ZeroDivisionError: division by zero" in done.stdout
     assert done.stderr == ""
     numpy, _, good, bad = json.loads(told.stdout)
-    assert numpy["version"] and 0 < numpy["seconds"] < 60
+    assert numpy["version"]
+    assert 0 < numpy["seconds"] < 60
     assert "6 times 7 is 42" in Path(good["page"]).read_text()
     assert "ZeroDivisionError" in Path(bad["page"]).read_text()
     assert {path.name for path in (desk.folder / "pages").iterdir()} == {"good.html", "bad.html"}

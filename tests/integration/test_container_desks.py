@@ -107,7 +107,7 @@ def test_what_listens_on_its_further_ports_is_reached(hotdesk: Hotdesk, either_e
 
     assert opened["ports"] == {"simulator": 18946}
     assert url == "http://127.0.0.1:18946"
-    eventually(lambda: answers(url), "it answers")
+    eventually(lambda: answers(url))
 
 
 def test_nobody_but_the_host_itself_reaches_it(opened: Hotdesk, either_engine: Engine) -> None:

@@ -240,7 +240,8 @@ def test_its_servers_are_told_ports_that_no_other_desk_was_given(order: DeskOrde
     with something_runs(other), closing(socket.create_server(("127.0.0.1", 18884))):
         desk = desks.open_desk(replace(order, ports={"simulator": 18883, "tensor-board": 18881})).desk
 
-    variables = Path(f"/proc/{pid_one(desk)}/environ").read_bytes().split(b"\0")
+    jupyter = kept_command_of(pid_one(desk))
+    variables = Path(f"/proc/{jupyter}/environ").read_bytes().split(b"\0")
     assert desk.ports == {"simulator": 18885, "tensor-board": 18881}
     assert {
         b"HOTDESK_ADDRESS=127.0.0.1",

@@ -5,6 +5,7 @@
         home/                    the desk's own home; it persists
         keep/                    copies that the caller wants kept beside the desk: its spec, its lock
         log                      what Jupyter said
+        checks/                  notebooks that `hotdesk check` executed, as HTML
         open.html                leads a browser to the running desk
         status                   what bubblewrap reported: pid 1, at the end the exit code
         alive                    locked by the sandbox's pid 1 for as long as anything runs inside
