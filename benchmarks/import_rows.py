@@ -35,7 +35,9 @@ def imports(bench: Bench, blocks: int) -> RowResult:
     for template in templates:
         arms |= _arms(bench, template, base)
     claims = [Claim(f"{name}: hotdesk run", ALL, 1.05, against=f"{name}: plain uv") for name in templates]
-    claims += [Claim(f"{name}: plain uv, again", ALL, None, against=f"{name}: plain uv") for name in templates]
+    claims += [
+        Claim(f"{name}: plain uv, again", ALL, None, against=f"{name}: plain uv") for name in templates
+    ]
     return RowResult(
         number=10,
         title="The desk's packages imported, warm",
@@ -43,7 +45,7 @@ def imports(bench: Bench, blocks: int) -> RowResult:
         claims=tuple(claims),
         notes=(
             f"Each module of the spec's `[checks] imports` in a process of its own, `import` alone timed, in "
-            f"{base[0]}, Python {base[1]}, in both arms; the plain environment is uv's, with compiled bytecode.",
+            f"{base[0]}, Python {base[1]}, in both arms; the plain environment is uv's, with its bytecode.",
             "The second plain arm shows the noise.",
         ),
     )
@@ -64,7 +66,9 @@ def _arms(bench: Bench, template: str, base: tuple[str, str]) -> Mapping[str, Ar
         return _seconds(modules, lambda words: _said([*on_desk, *words], arm.environment, arm.project))
 
     def plain(_: int) -> Mapping[str, float]:
-        return _seconds(modules, lambda words: _said([native.python, *words], native.variables(), native.work))
+        return _seconds(
+            modules, lambda words: _said([native.python, *words], native.variables(), native.work)
+        )
 
     return {
         f"{template}: hotdesk run": hotdesk_run,

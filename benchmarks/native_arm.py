@@ -60,7 +60,7 @@ class Native:
         for folder in (self._home, self.work):
             folder.mkdir(exist_ok=True)
         run([uv, "venv", "--clear", "--python", _INTERPRETER, self._environment])
-        options = ["--compile-bytecode", "--require-hashes", "--python", self.python]
+        options: list[str | Path] = ["--compile-bytecode", "--require-hashes", "--python", self.python]
         run([uv, "pip", "install", *options, "-r", listed])
 
     def open(self) -> float:

@@ -42,7 +42,6 @@ _SHOWN = {
     (7, 1): ("all wheels → an image's ID and blobs to push", "BuildKit with uv, `docker push`"),
     (8, 0): ("an image that is there already, found again", ""),
     (8, 1): ("one more small package → the new image, less its download", ""),
-    (10, 0): ("the desk's packages imported, warm", "a plain uv environment, bytecode compiled"),
     (1, 2): ("memory of all of hotdesk's processes together, first opening", ""),
     (6, 0): ("the same, with a wheel of 700 MB", ""),
     (6, 1): ("`hotdesk --help`", ""),
