@@ -46,9 +46,8 @@ def _keep_to_the_lock(arguments: "list[str]", locked: str) -> None:
 
 
 _EXPLANATION = """
-hotdesk: what pip calls a constraint is a package that is locked in this desk. Another version of it, installed
-         by hand, would never be imported. Outside of the desk `hotdesk add` and `hotdesk lock --upgrade` change
-         what is locked.
+hotdesk: what pip calls a constraint is locked in this desk. Another version of it, installed by hand, would
+         never be imported. Outside of the desk `hotdesk add` and `hotdesk lock --upgrade` change the lock.
 """
 
 
