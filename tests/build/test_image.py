@@ -244,7 +244,7 @@ def test_parts_that_are_gone_are_made_again(shelf: Shelf) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    ["", "3", "{}", *(f'{{"format": 3, "layers": {layers}}}' for layers in ("[]", "[[{}, {}]]", "[1]", "1"))],
+    ["", "3", "{}", *(f'{{"format": 4, "layers": {layers}}}' for layers in ("[]", "[[{}, {}]]", "[1]", "1"))],
 )
 def test_a_damaged_record_of_an_image_stops_no_other_and_is_found(shelf: Shelf, content: str) -> None:
     locked = shelf.desk([{"a.py": b"a"}])
