@@ -339,4 +339,4 @@ def test_identity_is_the_locks_alone(tmp_path: Path, monkeypatch: pytest.MonkeyP
         os.umask(before)
 
     assert (first.id, first.manifest.descriptor.digest) == (second.id, second.manifest.descriptor.digest)
-    assert first.id == "sha256:2622448bbaa854c4f2cff57d91ab95889f50d8c8ff8c6f1439c3ff770a6ed1e3"
+    assert first.id == "sha256:46f2aa8faa93ee753071cd2f36d347ca7ed5bffa769f88168d286031cbc8a4cb"
