@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import os
 from typing import TYPE_CHECKING
 
@@ -232,7 +233,7 @@ def test_verifying_finds_what_changed(store: Store, item: MakeWheel) -> None:
 def test_an_environment_of_another_hotdesk_is_no_damage(store: Store, item: MakeWheel) -> None:
     environment = make_environment(store, [item("a", {"a.py": b"x"})], "3.13")
     record = environment / "made-of.json"
-    record.write_text(record.read_text().replace('"format": 2', '"format": 1'))
+    record.write_text(json.dumps({**json.loads(record.read_text()), "format": 0}))
     (environment / "tree" / SITE / "zzz_hotdesk.pth").unlink()
 
     assert verify_environment(store, environment) == []
