@@ -24,6 +24,7 @@ def request(order: DeskOrder, desk: Desk, address: str, port: int, *further: str
         hostname=order.name,
         environment={"JUPYTER_CONFIG_PATH": "/run/hotdesk/jupyter", **order.environment},
         hidden=order.hidden,
+        display=order.display,
         files=_files(desk),
     )
 
