@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parent.parent / "src" / "hotdesk"
 
 # Lowest first: a part may import its own level and the ones above it in this list.
 LEVELS: list[set[str]] = [
-    {"errors", "portable", "progress"},
+    {"errors", "portable", "progress", "startup"},
     {"settings"},
     {"lock", "lock_base", "lock_images", "lock_words", "spec"},
     {"store"},

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hotdesk.engines.request import HOME, PREFIX, USER
+from hotdesk.engines.request import HOME, PATH, PREFIX, USER
 from hotdesk.portable.files import is_read_only
 from hotdesk.portable.machine import memory
 
@@ -135,7 +135,7 @@ def _text(path: Path) -> str:
 def desk_environment(request: Request, host: Host) -> dict[str, str]:
     """Every variable that the command sees."""
     environment = {
-        "PATH": f"{PREFIX}/bin:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin",
+        "PATH": PATH,
         "HOME": HOME,
         "USER": USER,
         "LOGNAME": USER,

@@ -18,6 +18,9 @@ USER_ID = 1000
 HOME = f"/home/{USER}"
 WORK = f"{HOME}/work"
 PREFIX = "/opt/desk"
+PATH = f"{PREFIX}/bin:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin:{HOME}/.local/bin"
+"""Where commands are looked for: those of packages that were installed by hand last, to hide no others."""
+
 PORT = 8888
 """Where Jupyter listens in a container, whatever port of the host leads there."""
 

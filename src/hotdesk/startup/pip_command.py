@@ -1,0 +1,50 @@
+"""`pip` in a desk: it works on what was installed by hand, and the locked environment is only there to use.
+
+To pip, ~/.local is the virtual environment that it runs in, so that is where it installs, replaces and
+removes; what it finds in /opt/desk it counts as installed, outside of its environment. No setting of pip's
+does that: with `--target` it installs again what is locked, and what `--prefix` installed it cannot remove.
+"""
+
+import os
+import sys
+
+_ELSEWHERE = ("-t", "--target", "--prefix", "--root", "--python")
+
+
+def prepare(arguments: "list[str]", prefix: str, folder: str) -> None:
+    """Turn this process, which is about to run pip, to `prefix`; `folder` is where its modules are."""
+    locked = site_folder(sys.prefix)
+    sys.prefix = sys.exec_prefix = prefix
+    sys.modules.pop("sysconfig", None)  # it may have seen the other prefix
+    os.environ.setdefault("PIP_DISABLE_PIP_VERSION_CHECK", "1")  # the lock decides which pip there is
+    if "uninstall" in arguments[1:2] and folder in sys.path:
+        sys.path.remove(folder)
+        sys.path.insert(1, folder)  # the copy that can be removed, where the lock has the package too
+    if "install" in arguments[1:] and not any(word.startswith(_ELSEWHERE) for word in arguments):
+        _keep_to_the_lock(arguments, locked)
+
+
+def _keep_to_the_lock(arguments: "list[str]", locked: str) -> None:
+    """What comes by hand must fit what is locked, since another version of that would never be imported.
+
+    An argument counts for this process alone, a variable would for the builds of packages too.
+    """
+    where = arguments.index("install") + 1
+    arguments[where:] = [word for word in arguments[where:] if word != "--user"]  # it is that very folder
+    constraints = os.memfd_create("locked")
+    os.write(constraints, "".join(f"{name}=={version}\n" for name, version in packages(locked)).encode())
+    arguments.insert(where, f"--constraint=/proc/self/fd/{constraints}")
+
+
+def site_folder(prefix: str) -> str:
+    return f"{prefix}/lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
+
+
+def packages(folder: str) -> "list[tuple[str, str]]":
+    """The packages in a folder, each with its version."""
+    found = []
+    for entry in sorted(os.listdir(folder)):
+        name, _, version = entry.removesuffix(".dist-info").rpartition("-")
+        if name and entry.endswith(".dist-info"):
+            found.append((name, version))
+    return found
