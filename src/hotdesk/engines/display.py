@@ -103,7 +103,7 @@ def _cookies(environment: Mapping[str, str], number: int) -> bytes:
 
 
 def cookies_for(content: bytes, number: str, host: str) -> bytes:
-    """Those of an Xauthority file for the display `number`, as good on any host: a desk has a name of its own.
+    """Those of an Xauthority file for the display `number`, as good on any host: a desk has its own name.
 
     This host's come first, since clients take the first that fits.
     """

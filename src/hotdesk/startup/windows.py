@@ -1,9 +1,11 @@
 """Windows, where there may be no display to show them: an exception that tells what to do instead.
 
-Qt ends the whole process where it finds no display, and a notebook's kernel is gone with all that was in it.
+Qt ends the whole process where it finds no display or lacks a library, and a notebook's kernel is gone with
+all that was in it.
 """
 
 import functools
+import importlib.util
 import os
 
 TYPE_CHECKING = False
@@ -11,75 +13,129 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
+    Load = Callable[[ModuleType], None]
+
 _PLUGINS = "QT_QPA_PLATFORM_PLUGIN_PATH"
-_WITHOUT = (
-    "in a notebook, show the picture in the page: plt.imshow(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))\n"
-    "for windows, open the desk on a machine with a desktop: hotdesk up --display"
+_OPENERS = (
+    "imshow",
+    "namedWindow",
+    "selectROI",
+    "selectROIs",
+)  # all else of OpenCV's needs one of these first
+_BINDINGS = {"PyQt6": "Qt6", "PySide6": "Qt", "PyQt5": "Qt5", "PySide2": "Qt"}
+"""Python's packages for Qt, each with its folder of Qt's own files."""
+
+_DISPLAY = "on a machine with a desktop, `hotdesk up --display` opens the desk with its display"
+_OPENCV_NEEDS = "libgl1 libglib2.0-0t64 libsm6"
+_QT_NEEDS = (
+    "libgl1 libegl1 libdbus-1-3 libfontconfig1 libxkbcommon-x11-0 "
+    "libxcb-cursor0 libxcb-icccm4 libxcb-keysyms1 libxcb-shape0"
 )
-_BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
-_OPEN = ("imshow", "namedWindow", "selectROI", "selectROIs")
-_WAIT = ("waitKey", "waitKeyEx", "pollKey")
+"""Debian packages."""
 
 
-def load_opencv(load: "Callable[[ModuleType], None]", cv2: "ModuleType") -> None:
-    """Load it, and have what needs a window look for a display first."""
+def load_opencv(load: "Load", cv2: "ModuleType") -> None:
+    """Load it, and have what opens a window look first whether that can be."""
     load(cv2)
     # OpenCV points every Qt of the process to its own plugins, and another one ends the process over that.
     plugins = os.environ.pop(_PLUGINS, "")
-    windows = _Windows(cv2, plugins)
-    for name in (*_OPEN, *_WAIT):
-        if hasattr(cv2, name):
-            setattr(cv2, name, windows.guarded(getattr(cv2, name)))
+    if not plugins:
+        return  # built without Qt: it says so itself
+    if fonts := _fonts():
+        os.environ["QT_QPA_FONTDIR"] = fonts
+    opened = False
 
-
-class _Windows:
-    """OpenCV's windows: once there was one, the display is not asked for any more."""
-
-    def __init__(self, cv2: "ModuleType", plugins: str) -> None:
-        self._cv2 = cv2
-        self._plugins = plugins
-        self._open = not plugins  # no Qt: OpenCV says so itself
-
-    def guarded(self, function: "Callable[..., object]") -> "Callable[..., object]":
+    def guarded(function: "Callable[..., object]") -> "Callable[..., object]":
         @functools.wraps(function)
-        def show(*arguments: object, **named: object) -> object:
-            if self._open:
+        def open_window(*arguments: object, **named: object) -> object:
+            nonlocal opened
+            if opened:
                 return function(*arguments, **named)
-            why = _unusable(self._plugins)
+            why = _trouble(plugins, _OPENCV_NEEDS)
             if why:
-                raise self._cv2.error(f"cv2.{function.__name__} needs a display: {why}\n{_WITHOUT}")
-            os.environ[_PLUGINS] = self._plugins
+                raise cv2.error(
+                    f"cv2.{function.__name__} cannot open a window: {why}\n"
+                    "in a notebook, show the picture in the page: "
+                    "plt.imshow(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))\n"
+                    f"{_DISPLAY}"
+                )
+            os.environ[_PLUGINS] = plugins
             try:
                 answer = function(*arguments, **named)
             finally:
                 del os.environ[_PLUGINS]
-            self._open = function.__name__ in _OPEN
+            opened = True
             return answer
 
-        return show
+        return open_window
+
+    for name in _OPENERS:
+        if hasattr(cv2, name):
+            setattr(cv2, name, guarded(getattr(cv2, name)))
 
 
-def _unusable(plugins: str) -> str:
-    """Why Qt would not start, and end the process; nothing where it would."""
-    wanted = os.environ.get("QT_QPA_PLATFORM", "xcb").partition(":")[0]
-    if not os.path.exists(f"{plugins}/platforms/libq{wanted}.so"):
-        return f"QT_QPA_PLATFORM is `{wanted}`, which OpenCV does not have"
-    return x11_trouble() if wanted == "xcb" else ""
+def load_qt(load: "Load", module: "ModuleType") -> None:
+    """Load what chooses a Qt, where there is one that can open windows."""
+    found = {name: spec for name in _BINDINGS if (spec := importlib.util.find_spec(name))}
+    if not found:
+        raise ImportError(
+            "Qt's windows need a Python package for Qt, and this desk has none\n"
+            "`%matplotlib inline` shows pictures in the page\n"
+            f"for windows: `hotdesk add pyside6-essentials`, `hotdesk add --debian {_QT_NEEDS}`\n{_DISPLAY}"
+        )
+    name, spec = next(iter(found.items()))
+    folder = next(iter(spec.submodule_search_locations or ()), "")
+    why = _trouble(f"{folder}/{_BINDINGS[name]}/plugins", _QT_NEEDS)
+    if why:
+        raise ImportError(
+            f"{name} cannot open a window: {why}\n`%matplotlib inline` shows pictures in the page\n{_DISPLAY}"
+        )
+    load(module)
 
 
-def x11_trouble() -> str:
-    """Why there is no X server to be had; nothing where there is."""
+def _trouble(plugins: str, packages: str) -> str:
+    """Why Qt, with its plugins in this folder, would end the process; nothing where it would not."""
+    platform = os.environ.get("QT_QPA_PLATFORM", "").partition(":")[0]
+    display = os.environ.get("DISPLAY")
+    there = os.listdir(f"{plugins}/platforms")
+    if not platform and not display:
+        if not os.environ.get("WAYLAND_DISPLAY"):
+            return "this desk has no display"
+        platform = next((name[4:-3] for name in there if name.startswith("libqwayland")), "wayland")
+    platform = platform or "xcb"
+    plugin = f"libq{platform}.so"
+    if plugin not in there:
+        return f"its Qt has nothing for the display, which is `{platform}`"
+    if missing := _lacks_library(f"{plugins}/platforms/{plugin}"):
+        return f"{missing}; `hotdesk add --debian {packages}` adds all that it needs"
+    return _lacks_x11() if platform == "xcb" else ""
+
+
+def _fonts() -> str:
+    """A folder with fonts; OpenCV brings none, and then what its windows have to say cannot be read."""
+    spec = importlib.util.find_spec("matplotlib")
+    folders = [f"{folder}/mpl-data/fonts/ttf" for folder in (spec and spec.submodule_search_locations) or ()]
+    return next((folder for folder in folders if os.path.isdir(folder)), "")
+
+
+def _lacks_library(plugin: str) -> str:
     import ctypes
 
-    display = os.environ.get("DISPLAY")
-    if not display:
-        return "this desk has none"
     try:
-        xcb = ctypes.CDLL("libxcb.so.1")
-    except OSError:
-        return "the library libxcb.so.1 is missing (`hotdesk add --debian libxcb1`)"
+        ctypes.CDLL(plugin)
+    except OSError as error:
+        return str(error)  # `libSM.so.6: cannot open shared object file: No such file or directory`
+    return ""
+
+
+def _lacks_x11() -> str:
+    """Why the display lets nobody in, asked as every program of X11 does; the library is there by now."""
+    import ctypes
+
+    xcb = ctypes.CDLL("libxcb.so.1")
     xcb.xcb_connect.restype = ctypes.c_void_p
     connection = ctypes.c_void_p(xcb.xcb_connect(None, None))
     refused = xcb.xcb_connection_has_error(connection)
     xcb.xcb_disconnect(connection)
-    return f"`{display}` does not let it in; was it there when the desk was opened?" if refused else ""
+    display = os.environ.get("DISPLAY")
+    return f"the display `{display}` is gone, or does not let this desk in; open it again" if refused else ""
