@@ -26,7 +26,7 @@ _BINDINGS = {"PyQt6": "Qt6", "PySide6": "Qt", "PyQt5": "Qt5", "PySide2": "Qt"}
 """Python's packages for Qt, each with its folder of Qt's own files."""
 
 _DISPLAY = "on a machine with a desktop, `hotdesk up --display` opens the desk with its display"
-_OPENCV_NEEDS = "libgl1 libglib2.0-0t64 libsm6"
+_OPENCV_NEEDS = "libsm6"
 _QT_NEEDS = (
     "libgl1 libegl1 libdbus-1-3 libfontconfig1 libxkbcommon-x11-0 "
     "libxcb-cursor0 libxcb-icccm4 libxcb-keysyms1 libxcb-shape0"
@@ -96,10 +96,12 @@ def load_qt(load: "Load", module: "ModuleType") -> None:
 def _trouble(plugins: str, packages: str) -> str:
     """Why Qt, with its plugins in this folder, would end the process; nothing where it would not."""
     platform = os.environ.get("QT_QPA_PLATFORM", "").partition(":")[0]
-    display = os.environ.get("DISPLAY")
-    there = os.listdir(f"{plugins}/platforms")
-    if not platform and not display:
-        if not os.environ.get("WAYLAND_DISPLAY"):
+    try:
+        there = os.listdir(f"{plugins}/platforms")
+    except OSError:
+        return ""  # it has them elsewhere
+    if platform in ("", "xcb") and not os.environ.get("DISPLAY"):
+        if platform or not os.environ.get("WAYLAND_DISPLAY"):
             return "this desk has no display"
         platform = next((name[4:-3] for name in there if name.startswith("libqwayland")), "wayland")
     platform = platform or "xcb"
