@@ -44,10 +44,10 @@ class Browser:
         self._wait(lambda: "Idle" in self.driver.find_element("css selector", "body").text, 60)
 
     def run_cell(self, source: str) -> None:
-        """Type `source` into the first cell and run it."""
+        """Type `source` into the last cell and run it; a new one comes after it."""
         from selenium.webdriver.common.keys import Keys
 
-        self._click(".jp-Notebook .jp-Cell .cm-content")
+        self._click(".jp-Notebook .jp-Cell:last-of-type .cm-content")
         # The editor closes brackets and indents by itself: paste instead of typing.
         self.driver.execute_cdp_cmd("Input.insertText", {"text": source})
         self.driver.switch_to.active_element.send_keys(Keys.SHIFT, Keys.ENTER)
