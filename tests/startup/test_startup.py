@@ -69,7 +69,7 @@ def test_what_is_below_the_home_is_searched_last(python: Python, environment: Pa
 
     assert python("-c", "import by_hand; print(by_hand.where)").startswith(str(home))
     assert python("-c", "import both; print(both.where)").startswith(str(environment))
-    assert python("-c", "import sys; print(sys.path[-1])") == str(home / ".local" / SITE)
+    assert python("-c", "import sys; print(*sys.path[-2:])") == f"{environment / SITE} {home}/.local/{SITE}"
 
 
 def test_a_process_finds_what_comes_later_into_a_folder_that_was_not_there(python: Python) -> None:
@@ -86,6 +86,10 @@ import later
 print(importlib.metadata.version("later"))
 """
     assert python("-c", kernel) == "1"
+
+
+def test_a_path_that_is_not_there_yet_is_searched_once(python: Python, home: Path) -> None:
+    assert python("-c", f"import sys; print(sys.path.count('{home}/.local/{SITE}'))") == "1"
 
 
 def test_a_start_leaves_no_trace_in_the_home(python: Python, home: Path) -> None:
@@ -120,6 +124,7 @@ def change(load, module):
     load(module)
     module.value += 1
 _hotdesk.WHEN_IMPORTED.update(library=change, absent=change)
+_hotdesk._added = None
 _hotdesk.start()
 try:
     import absent
@@ -144,8 +149,9 @@ def test_pip_works_on_what_is_below_the_home(
     module(
         pip, "__main__",
         "import sys, sysconfig\n"
-        "print(sys.prefix, sysconfig.get_path('purelib'), *sys.argv[1:2], *sys.argv[3:])\n"
-        "print(open(sys.argv[2].removeprefix('--constraint=')).read())\n",
+        "_, command, constraint, *rest = sys.argv\n"
+        "print(sys.prefix, sysconfig.get_path('purelib'), command, *rest)\n"
+        "print(open(constraint.removeprefix('--constraint=')).read())\n",
     )  # fmt: skip
 
     said = python(*options, "-m", "pip", "install", "--user", "x")

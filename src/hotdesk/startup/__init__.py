@@ -18,19 +18,31 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 
+_added: "list[str] | None" = None  # to the search path, once `start` was called
+
+
 def start() -> None:
-    """What the environment's `.pth` line calls, once for each time that `site` reads the folder."""
-    if WHEN_IMPORTED and _OnImport not in sys.meta_path:
+    """What the environment's `.pth` line calls; Python reads the lines of a virtual environment twice."""
+    global _added  # noqa: PLW0603
+    if _added is not None:
+        if "sitecustomize" in sys.modules:
+            # Somebody reads them once more to learn what they add: pip, for a build that is to see nothing.
+            sys.path += _added
+        return
+    _added = []
+    if WHEN_IMPORTED:
         sys.meta_path.insert(0, _OnImport)
     home = os.environ.get("HOME", "")
     if not home.startswith("/"):
         return
+    folder = by_hand(home)
     if not sys.flags.isolated:
-        _search_last(by_hand(home))
+        _search_last(folder)
+        _added.append(folder)
     if _is_pip():
         from . import pip_command
 
-        pip_command.prepare(sys.argv, f"{home}/.local", by_hand(home))
+        pip_command.prepare(sys.argv, f"{home}/.local", folder)
 
 
 def by_hand(home: str) -> str:

@@ -5,10 +5,12 @@ removes; what it finds in /opt/desk it counts as installed, outside of its envir
 does that: with `--target` it installs again what is locked, and what `--prefix` installed it cannot remove.
 """
 
+import atexit
+import logging
 import os
 import sys
 
-_ELSEWHERE = ("-t", "--target", "--prefix", "--root", "--python")
+_ELSEWHERE = ("--target", "--prefix", "--root", "--python")
 
 
 def prepare(arguments: "list[str]", prefix: str, folder: str) -> None:
@@ -16,12 +18,18 @@ def prepare(arguments: "list[str]", prefix: str, folder: str) -> None:
     locked = site_folder(sys.prefix)
     sys.prefix = sys.exec_prefix = prefix
     sys.modules.pop("sysconfig", None)  # it may have seen the other prefix
+    # It has not the file that tells whether the Python below shows its own packages, which pip remarks upon.
+    logging.getLogger("pip._internal.utils.virtualenv").setLevel(logging.ERROR)
     os.environ.setdefault("PIP_DISABLE_PIP_VERSION_CHECK", "1")  # the lock decides which pip there is
-    if "uninstall" in arguments[1:2] and folder in sys.path:
+    if "uninstall" in arguments[1:] and {folder, locked} <= {*sys.path}:
         sys.path.remove(folder)
-        sys.path.insert(1, folder)  # the copy that can be removed, where the lock has the package too
-    if "install" in arguments[1:] and not any(word.startswith(_ELSEWHERE) for word in arguments):
+        sys.path.insert(sys.path.index(locked), folder)  # where the lock has it too, this copy can be removed
+    if "install" in arguments[1:] and not any(map(_is_elsewhere, arguments)):
         _keep_to_the_lock(arguments, locked)
+
+
+def _is_elsewhere(argument: str) -> bool:
+    return argument.partition("=")[0] in _ELSEWHERE or argument.startswith("-t")
 
 
 def _keep_to_the_lock(arguments: "list[str]", locked: str) -> None:
@@ -34,6 +42,20 @@ def _keep_to_the_lock(arguments: "list[str]", locked: str) -> None:
     constraints = os.memfd_create("locked")
     os.write(constraints, "".join(f"{name}=={version}\n" for name, version in packages(locked)).encode())
     arguments.insert(where, f"--constraint=/proc/self/fd/{constraints}")
+    logging.getLogger("pip._internal.resolution.resolvelib.factory").addFilter(_explain)
+
+
+_EXPLANATION = """
+hotdesk: what pip calls a constraint is locked in this desk. Another version of it, installed by hand, would
+         never be imported. Outside of the desk `hotdesk add` and `hotdesk lock --upgrade` change the lock.
+"""
+
+
+def _explain(record: logging.LogRecord) -> bool:
+    """Once pip has said that versions do not go together."""
+    if record.levelno >= logging.CRITICAL:
+        atexit.register(sys.stderr.write, _EXPLANATION)
+    return True
 
 
 def site_folder(prefix: str) -> str:
