@@ -17,7 +17,7 @@ from hotdesk.errors import EngineError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_X_DISPLAY = re.compile(r"(?P<host>[^/:]*)(/unix)?:(?P<number>\d+)(?P<screen>\.\d+)?")
+_X_DISPLAY = re.compile(r"((?P<protocol>\w+)/)?(?P<host>[^/:]*):(?P<number>\d+)(?P<screen>\.\d+)?")
 _X_SOCKETS = "tmp/.X11-unix"
 # Clients try an abstract socket of the display's number first, and give up where Landlock forbids it. One
 # that nobody listens on is refused in another way, and they take the file. So: a number that no server has.
@@ -65,7 +65,7 @@ def _x11(environment: Mapping[str, str], top: Path) -> Display:
     cookies = _cookies(environment, number)
     files = {_COOKIES_INSIDE: cookies} if cookies else {}
     variables = {"XAUTHORITY": f"/run/{_COOKIES_INSIDE}"} if cookies else {}
-    if found["host"] not in ("", "unix"):  # `ssh -X` listens on the loopback
+    if found["protocol"] != "unix" and found["host"] not in ("", "unix"):  # such as `ssh -X` makes
         address = found[0]
         return Display(files=files, environment={"DISPLAY": address, **variables}, address=address)
     path = top / _X_SOCKETS / f"X{number}"
