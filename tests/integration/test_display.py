@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +15,6 @@ from tests.support.x11 import CLIENT, Screen, x_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.integration.container_engines import Engine
 
@@ -47,7 +48,7 @@ def small(jupyter: Hotdesk, screen: Screen, tmp_path: Path) -> Iterator[Hotdesk]
     for name in ("hotdesk.toml", "hotdesk.lock"):
         shutil.copy(jupyter.folder / name, tmp_path)
     (tmp_path / "client.py").write_text(CLIENT)
-    hotdesk = Hotdesk(tmp_path, jupyter.store, tmp_path / "data", screen.environment)
+    hotdesk = Hotdesk(tmp_path, jupyter.store, tmp_path / "data", dict(screen.environment))
     yield hotdesk
     hotdesk.kill()
     hotdesk.try_("rm", "--force")
@@ -85,6 +86,20 @@ def test_a_window_of_opencv_appears(term1: Hotdesk, screen: Screen, tmp_path: Pa
     shows(hotdesk, screen, "from OpenCV", "run", "--display", "--", "python", "windows.py")
 
 
+def test_wayland_is_reached_as_well(small: Hotdesk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # the names of sockets must be short
+    hello = "import os, socket; socket.socket(socket.AF_UNIX).connect(os.environ['WAYLAND_DISPLAY'])"
+    with socket.socket(socket.AF_UNIX) as compositor:
+        compositor.bind("wayland-0")
+        compositor.listen()
+        small.environment.update(DISPLAY="", WAYLAND_DISPLAY="wayland-0", XDG_RUNTIME_DIR=str(tmp_path))
+
+        small.run("run", "--display", "--network", "none", "--", "python", "-c", hello)
+
+        compositor.settimeout(1)
+        compositor.accept()[0].close()
+
+
 def test_the_cookie_is_what_lets_in(small: Hotdesk, tmp_path: Path) -> None:
     small.environment["XAUTHORITY"] = str(tmp_path / "none")
 
@@ -102,12 +117,19 @@ def test_nothing_of_the_display_is_there_unless_it_was_asked_for(small: Hotdesk)
     assert "DISPLAY" not in looked
 
 
-def test_a_desk_keeps_that_it_has_the_display(small: Hotdesk, screen: Screen) -> None:
+def have_the_display() -> list[Path]:
+    """The roots of the processes on this machine that see an X server as a desk does."""
+    return [path.parents[2] for path in Path("/proc").glob("[0-9]*/root/tmp/.X11-unix/X500")]
+
+
+def test_a_desk_keeps_that_it_has_the_display(small: Hotdesk) -> None:
     small.run("up")
     refused = small.try_("up", "--display")
+    assert not have_the_display()
     small.run("stop")
     small.run("up", "--display")
     small.run("up")  # it is open, and has more than what is asked for
+    assert have_the_display()
     small.run("stop")
     small.environment["DISPLAY"] = ":65000"
     gone = small.try_("start", "jupyter")
