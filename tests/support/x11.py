@@ -81,7 +81,7 @@ def x_server(folder: Path) -> Iterator[Screen]:
 
     add(":0")
     reader, writer = os.pipe()
-    options = ["-displayfd", str(writer), "-auth", str(cookies), "-nolisten", "tcp"]
+    options = ["-displayfd", str(writer), "-auth", str(cookies), "-nolisten", "tcp", "-noreset"]
     with (folder / "Xvfb.log").open("wb") as log:
         process = subprocess.Popen(["Xvfb", *options], pass_fds=[writer], stdout=log, stderr=log)
     os.close(writer)

@@ -28,7 +28,7 @@ _BINDINGS = {"PyQt6": "Qt6", "PySide6": "Qt", "PyQt5": "Qt5", "PySide2": "Qt"}
 _DISPLAY = "on a machine with a desktop, `hotdesk up --display` opens the desk with its display"
 _OPENCV_NEEDS = "libsm6"
 _QT_NEEDS = (
-    "libgl1 libegl1 libdbus-1-3 libfontconfig1 libxkbcommon-x11-0 "
+    "libgl1 libegl1 libdbus-1-3 libfontconfig1 libwayland-cursor0 libxkbcommon-x11-0 "
     "libxcb-cursor0 libxcb-icccm4 libxcb-keysyms1 libxcb-shape0"
 )
 """Debian packages."""
