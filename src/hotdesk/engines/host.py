@@ -156,4 +156,4 @@ def desk_environment(request: Request, host: Host) -> dict[str, str]:
     }
     if request.network == "host" and host.ca_bundle:
         environment |= dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), CA_INSIDE)
-    return environment | dict(request.environment)
+    return environment | dict(request.display.environment) | dict(request.environment)

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
-WHEN_IMPORTED: "dict[str, Callable[[ModuleType], None]]" = {}
-"""What is to be done with a module, by its name, once it was loaded for the first time."""
-
 
 _added: "list[str] | None" = None  # to the search path, once `start` was called
 
@@ -75,31 +72,57 @@ def _is_pip() -> bool:
 
 
 class _OnImport:
-    """Finds what others find, and has it done what `WHEN_IMPORTED` tells, once."""
+    """Finds what others find, and has it loaded as `WHEN_IMPORTED` tells."""
 
     @staticmethod
     def find_spec(name: str, path: "object" = None, target: "object" = None) -> "ModuleSpec | None":
-        then = WHEN_IMPORTED.pop(name, None)
-        if then is None:
+        if name not in WHEN_IMPORTED:
             return None
         for finder in sys.meta_path:
             spec = None if finder is _OnImport else finder.find_spec(name, path, target)  # type: ignore[arg-type]
             if spec is not None:
-                _follow(spec, then)
+                _take_over(spec)
                 return spec
-        WHEN_IMPORTED[name] = then  # it may be installed later
-        return None
+        return None  # it may be installed later
 
 
-def _follow(spec: "ModuleSpec", then: "Callable[[ModuleType], None]") -> None:
-    """Have `then` done after the loader has run the module, which keeps its own loader."""
+def _take_over(spec: "ModuleSpec") -> None:
+    """Have the module loaded in the other way; its loader stays what it was."""
     loader = spec.loader
     load = getattr(loader, "exec_module", None)
     if load is None:
         return
 
-    def load_and_then(module: "ModuleType") -> None:
-        load(module)
-        then(module)
+    def load_once(module: "ModuleType") -> None:
+        name = module.__name__
+        instead = WHEN_IMPORTED.pop(name, None)  # OpenCV imports its own name once more
+        if instead is None:
+            load(module)
+            return
+        try:
+            instead(load, module)
+        except BaseException:
+            WHEN_IMPORTED[name] = instead
+            raise
 
-    loader.exec_module = load_and_then  # type: ignore[union-attr, method-assign]
+    loader.exec_module = load_once  # type: ignore[union-attr, method-assign]
+
+
+def _load_opencv(load: "Callable[[ModuleType], None]", module: "ModuleType") -> None:
+    from . import windows
+
+    windows.load_opencv(load, module)
+
+
+def _load_qt(load: "Callable[[ModuleType], None]", module: "ModuleType") -> None:
+    from . import windows
+
+    windows.load_qt(load, module)
+
+
+WHEN_IMPORTED: "dict[str, Callable[[Callable[[ModuleType], None], ModuleType], None]]" = {
+    "cv2": _load_opencv,
+    "matplotlib.backends.qt_compat": _load_qt,
+    "IPython.external.qt_for_kernel": _load_qt,
+}
+"""What loads a module, by its name, in place of its loader's `exec_module`, which it is given."""
