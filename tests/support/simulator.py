@@ -1,7 +1,7 @@
 """The course's simulator, as far as a program that drives its car can tell.
 
-It is written from what the simulator does, not with a Socket.IO library: those either refuse to speak Engine.IO 3,
-or ask to be connected, which the simulator never does.
+It is written from what the simulator does, not with a Socket.IO library: those ask to be connected, which the
+simulator never does.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Simulator:
 
     def vanish(self) -> None:
         """The end without a word, as when the simulator's window is closed."""
-        self._socket.shutdown()
+        self._socket.shutdown()  # type: ignore[no-untyped-call]
 
     def receive(self) -> str:
         """The next packet."""
@@ -79,7 +79,7 @@ class Simulator:
 
 @dataclass
 class Car:
-    """As much of the car as a speed controller needs: it gathers speed with the throttle, and loses it to the air."""
+    """As much of the car as a speed controller needs: the throttle adds to its speed, the air takes of it."""
 
     speed: float = 0.0
 
