@@ -11,7 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 import websocket
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 TEMPLATES = Path(hotdesk.__file__).parent / "templates"
+PERIOD_CODE = Path(__file__).with_name("period_code")
 PROJECT = "projects/p3-behavioral-cloning"
 MODEL = {"sdcnd-term1": "model.keras", "sdcnd-term1-classic": "model.h5"}
 
@@ -71,10 +72,20 @@ class Drive:
         return self.desk.try_("run", "--", "sh", "-c", script, "sh", *arguments, timeout=60)
 
     def start(self) -> subprocess.Popen[str]:
-        argv = ("python", "drive.py", self.model, "run1", "--port", str(self.port))
-        script = 'cd drive && exec "$@" >output.txt 2>&1'
         self.output.touch()
-        return self.desk.start("run", "--", "sh", "-c", script, "sh", *argv)
+        return self.desk.start(
+            "run",
+            "--",
+            "sh",
+            "-c",
+            'cd drive && exec python "$@" >output.txt 2>&1',
+            "sh",
+            "drive.py",
+            self.model,
+            "run1",
+            "--port",
+            str(self.port),
+        )
 
     def picture(self, name: object) -> str:
         return base64.b64encode((self.folder / f"{name}.jpg").read_bytes()).decode()
@@ -105,10 +116,33 @@ def drives(term1: Hotdesk, classic: Hotdesk) -> Iterator[dict[str, Drive]]:
             process.communicate(timeout=20)
 
 
-def _prepare(template: str, desk: Hotdesk) -> Drive:
+@pytest.fixture(scope="module")
+def port_of_the_courses_way(drives: dict[str, Drive], classic: Hotdesk) -> Iterator[int]:
+    """A drive.py written as the course's is, in the classic desk."""
+    shutil.copy(PERIOD_CODE / "p3_drive.py", classic.folder / "drive")
+    port = _free_port()
+    process = classic.start("run", "--", "python", "drive/p3_drive.py", "drive/model.h5", str(port))
+    try:
+        eventually(lambda: _answers(port))
+        yield port
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+def _free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        drive = Drive(desk, MODEL[template], free.getsockname()[1])
+        return cast("int", free.getsockname()[1])
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as tried:
+        return tried.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _prepare(template: str, desk: Hotdesk) -> Drive:
+    drive = Drive(desk, MODEL[template], _free_port())
     shutil.copytree(TEMPLATES / template / PROJECT, drive.folder)
     (drive.folder / "run1").mkdir()
     (drive.folder / "run1" / "mine.txt").write_text("not to be lost")
@@ -263,6 +297,21 @@ def test_frames_are_named_by_the_time_and_no_folder_is_deleted(drive: Drive) -> 
     assert re.fullmatch(r"\d{4}(_\d\d){5}_\d{3}", last.parent.name), "a new folder in that which was there"
     assert last.parent.parent == drive.folder / "run1"
     assert (drive.folder / "run1" / "mine.txt").read_text() == "not to be lost"
+
+
+def test_a_program_written_as_the_courses_drives_too(
+    drives: dict[str, Drive], port_of_the_courses_way: int
+) -> None:
+    drive = drives["sdcnd-term1-classic"]
+    with Simulator(port_of_the_courses_way) as simulator:
+        first = simulator.answer()
+        steer = simulator.ask(drive.telemetry(255, "8.0"))
+        nothing = simulator.ask({})
+
+    assert first.data == {"steering_angle": "0", "throttle": "0"}
+    assert steer.number("steering_angle") == pytest.approx(1, abs=0.02)
+    assert steer.number("throttle") == pytest.approx(0.1)
+    assert nothing.name == "manual"
 
 
 def test_one_line_says_where_it_listens(drive: Drive) -> None:
