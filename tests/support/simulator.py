@@ -34,11 +34,21 @@ class Simulator:
         address = f"ws://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket"
         self._socket = websocket.create_connection(address, timeout=20)
         self.pongs: list[str] = []
+        self._early: list[str] = []
+        try:
+            self.greeting = self._greeting()
+        except BaseException:
+            self.vanish()
+            raise
+
+    def _greeting(self) -> dict[str, Any]:
+        """What Engine.IO's open says; Socket.IO's connect comes next, or after what the server did on it."""
         opened = self.receive()
         assert opened.startswith("0"), f"Engine.IO's open comes first, not {opened!r}"
-        self.greeting: dict[str, Any] = json.loads(opened[1:])
-        connected = self.receive()
-        assert connected == "40", f"Socket.IO's connect comes second, not {connected!r}"
+        while (packet := self.receive()) != "40":
+            assert packet.startswith("42"), f"Socket.IO's connect comes second, not {packet!r}"
+            self._early.append(packet)
+        return cast("dict[str, Any]", json.loads(opened[1:]))
 
     def __enter__(self) -> Simulator:
         return self
@@ -70,8 +80,10 @@ class Simulator:
         return self.answer()
 
     def answer(self) -> Event:
-        while (packet := self.receive()).startswith("3"):
+        packet = self._early.pop(0) if self._early else self.receive()
+        while packet.startswith("3"):
             self.pongs.append(packet[1:])
+            packet = self.receive()
         assert packet.startswith("42"), f"not an event: {packet!r}"
         name, data = json.loads(packet[2:])
         return Event(name, data)
