@@ -1,7 +1,7 @@
 """The course's simulator, as far as a program that drives its car can tell.
 
-It is written from what the simulator does, not with a Socket.IO library: those either refuse to speak Engine.IO 3,
-or ask to be connected, which the simulator never does.
+It is written from what the simulator does, not with a Socket.IO library: those ask to be connected, which the
+simulator never does.
 """
 
 from __future__ import annotations
@@ -34,11 +34,21 @@ class Simulator:
         address = f"ws://127.0.0.1:{port}/socket.io/?EIO=4&transport=websocket"
         self._socket = websocket.create_connection(address, timeout=20)
         self.pongs: list[str] = []
+        self._early: list[str] = []
+        try:
+            self.greeting = self._greeting()
+        except BaseException:
+            self.vanish()
+            raise
+
+    def _greeting(self) -> dict[str, Any]:
+        """What Engine.IO's open says; Socket.IO's connect comes next, or after what the server did on it."""
         opened = self.receive()
         assert opened.startswith("0"), f"Engine.IO's open comes first, not {opened!r}"
-        self.greeting: dict[str, Any] = json.loads(opened[1:])
-        connected = self.receive()
-        assert connected == "40", f"Socket.IO's connect comes second, not {connected!r}"
+        while (packet := self.receive()) != "40":
+            assert packet.startswith("42"), f"Socket.IO's connect comes second, not {packet!r}"
+            self._early.append(packet)
+        return cast("dict[str, Any]", json.loads(opened[1:]))
 
     def __enter__(self) -> Simulator:
         return self
@@ -50,7 +60,7 @@ class Simulator:
 
     def vanish(self) -> None:
         """The end without a word, as when the simulator's window is closed."""
-        self._socket.shutdown()
+        self._socket.shutdown()  # type: ignore[no-untyped-call]
 
     def receive(self) -> str:
         """The next packet."""
@@ -70,8 +80,10 @@ class Simulator:
         return self.answer()
 
     def answer(self) -> Event:
-        while (packet := self.receive()).startswith("3"):
+        packet = self._early.pop(0) if self._early else self.receive()
+        while packet.startswith("3"):
             self.pongs.append(packet[1:])
+            packet = self.receive()
         assert packet.startswith("42"), f"not an event: {packet!r}"
         name, data = json.loads(packet[2:])
         return Event(name, data)
@@ -79,7 +91,7 @@ class Simulator:
 
 @dataclass
 class Car:
-    """As much of the car as a speed controller needs: it gathers speed with the throttle, and loses it to the air."""
+    """As much of the car as a speed controller needs: the throttle adds to its speed, the air takes of it."""
 
     speed: float = 0.0
 

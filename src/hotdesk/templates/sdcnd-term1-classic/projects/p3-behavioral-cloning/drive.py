@@ -160,7 +160,8 @@ def main():
 
     address = os.environ.get("HOTDESK_ADDRESS", "127.0.0.1")
     try:
-        listening = eventlet.listen((address, asked.port))
+        # Left to itself, eventlet would share the port with another program, and each get some of the calls.
+        listening = eventlet.listen((address, asked.port), reuse_port=False)
     except OSError as problem:
         raise SystemExit(f"cannot listen on {address}:{asked.port}: {problem.strerror}") from None
     kept = f"; frames go to {frames}" if frames else ""
