@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -214,21 +214,26 @@ def ready_to_run(
     current: Path,
     variant: str | None = None,
     network: Literal["host", "none"] = "host",
+    empty_home: bool = False,
 ) -> Iterator[Ready]:
     """All that has to be there for commands on the desk of `project`, kept as long.
 
-    They start in `current` where that is in the project's folder, else at its top.
+    They start in `current` where that is in the project's folder, else at its top. With `empty_home` they do
+    not see the desk's own home, and what was installed there by hand, but one that is gone at the end.
     """
     locked = project.select(variant)
     _refuse_gpu(project.spec.variant(locked.variant))
     check_folder(project.folder, preparation)
     store = Store(default_store_path(), preparation.progress.note)
     _record(store, project)
-    with occupied(project.spec.name, Owner(project.folder, locked.variant)) as desk:
+    with (
+        occupied(project.spec.name, Owner(project.folder, locked.variant)) as desk,
+        _empty_home(desk) if empty_home else nullcontext(desk.home) as home,
+    ):
         in_container = preparation.engine != "sandbox"
         request = Request(
             command=(),
-            home=desk.home,
+            home=home,
             project=project.folder,
             hostname=desk.name,
             network=network,
@@ -245,6 +250,19 @@ def ready_to_run(
             compile_in_background(store, locked)
             in_sandbox = RunRequest.of(request, root)
             yield Ready(desk, lambda command: on_linux.run(replace(in_sandbox, command=command)))
+
+
+@contextmanager
+def _empty_home(desk: Desk) -> Iterator[Path]:
+    import tempfile
+
+    from hotdesk.store import remove_tree
+
+    home = Path(tempfile.mkdtemp(prefix="home-", dir=desk.folder))
+    try:
+        yield home
+    finally:
+        remove_tree(home)
 
 
 def load_image(

@@ -78,8 +78,9 @@ def test_the_checks_of_a_spec_are_run_on_the_desk(jupyter: Hotdesk, tmp_path: Pa
         }
         cells = [cell | {"source": [source]}]
         (desk.folder / f"{name}.ipynb").write_text(json.dumps(NOTEBOOK | {"cells": cells}))
+    desk.run("run", "--", "touch", "../mine")
     with (desk.folder / "hotdesk.toml").open("a") as spec:
-        spec.write('[checks]\nimports = ["numpy"]\ncommands = ["echo no; false"]\n')
+        spec.write('[checks]\nimports = ["numpy"]\ncommands = ["ls ..; false"]\n')
         spec.write('notebooks = ["good.ipynb", "bad.ipynb"]\n')
 
     done = desk.try_("check")
@@ -88,12 +89,13 @@ def test_the_checks_of_a_spec_are_run_on_the_desk(jupyter: Hotdesk, tmp_path: Pa
     assert done.returncode == told.returncode == 1
     assert [line[:24].rstrip() for line in done.stdout.splitlines() if line.startswith(("ok", "FAIL"))] == [
         "ok    import numpy",
-        "FAIL  echo no; false",
+        "FAIL  ls ..; false",
         "ok    good.ipynb",
         "FAIL  bad.ipynb",
     ]
     assert "2 of 4 passed, 2 failed" in done.stdout
     assert "ZeroDivisionError: division by zero" in done.stdout
+    assert "mine" not in done.stdout  # the home is another one
     assert done.stderr == ""
     numpy, _, good, bad = json.loads(told.stdout)
     assert numpy["version"]

@@ -109,6 +109,7 @@ def _ready(
     engine: ChosenEngine,
     *,
     offline: bool,
+    empty_home: bool = False,
 ) -> Iterator[Ready]:
     """As `ready_to_run` gives it; what is shown meanwhile is gone from the terminal by then."""
     from hotdesk.opening import ready_to_run
@@ -117,7 +118,14 @@ def _ready(
         with show_progress() as progress:
             preparation = engine.preparation(progress, offline=offline)
             ready = held.enter_context(
-                ready_to_run(project, preparation, current=current, variant=variant, network=network)
+                ready_to_run(
+                    project,
+                    preparation,
+                    current=current,
+                    variant=variant,
+                    network=network,
+                    empty_home=empty_home,
+                )
             )
         yield ready
 
@@ -151,7 +159,8 @@ def check_command(
 ) -> None:
     """Run the spec's `[checks]` on the desk: its imports, its commands, its notebooks.
 
-    Exits with 1 where one of them fails.
+    The desk's home is an empty one, so that nothing counts that was installed or set by hand. Exits with 1
+    where a check fails.
     """
     from hotdesk.checking import checks_of, run_check
     from hotdesk.errors import UsageError
@@ -165,7 +174,7 @@ def check_command(
             hint='add `[checks]` with `imports = ["numpy"]`, `commands` or `notebooks`',
         )
     table = _CheckTable(checks, silent=as_json)
-    with _ready(project, project.folder, variant, "host", engine, offline=offline) as ready:
+    with _ready(project, project.folder, variant, "host", engine, offline=offline, empty_home=True) as ready:
         folder = (pages or ready.desk.folder / "checks").absolute()
         results = []
         for check in checks:
