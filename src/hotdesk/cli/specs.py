@@ -73,8 +73,8 @@ def init_command(template: str | None, with_projects: bool) -> None:
     for path in (source.spec_path, source.lock_path):
         (folder / path.name).write_bytes(path.read_bytes())
     if projects:
-        _check_notebooks(folder, projects)
-        click.echo(f"wrote {', '.join(projects)}; `hotdesk check` runs their notebooks")
+        checked = "; `hotdesk check` runs their notebooks" if _check_notebooks(folder, projects) else ""
+        click.echo(f"wrote {', '.join(projects)}{checked}")
     click.echo(f"wrote {SPEC_NAME} and {LOCK_NAME}; `hotdesk up` opens the desk")
 
 
@@ -101,8 +101,8 @@ def _copy_projects(template: str, folder: Path) -> list[str]:
     return [source.name for source in sources]
 
 
-def _check_notebooks(folder: Path, projects: Sequence[str]) -> None:
-    """Have the spec in `folder` check the notebooks that were copied there."""
+def _check_notebooks(folder: Path, projects: Sequence[str]) -> bool:
+    """Have the spec in `folder` check the notebooks that were copied there; whether there are any."""
     from hotdesk.spec import SPEC_NAME
     from hotdesk.spec.edit import add_notebooks
 
@@ -114,6 +114,7 @@ def _check_notebooks(folder: Path, projects: Sequence[str]) -> None:
     ]
     if notebooks:
         path.write_text(add_notebooks(path.read_text(encoding="utf-8"), notebooks), encoding="utf-8")
+    return bool(notebooks)
 
 
 @click.command(
