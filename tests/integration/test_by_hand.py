@@ -134,20 +134,20 @@ def test_what_a_kernel_installs_it_can_import_at_once(desk: Desk) -> None:
 
 
 def test_a_plain_container_of_the_image_does_the_same(
-    jupyter: Hotdesk, either_engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    jupyter: Hotdesk, docker: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The image alone, and a volume: hotdesk has no hand in this."""
-    for name, value in either_engine.environment.items():
+    for name, value in docker.environment.items():
         monkeypatch.setenv(name, value)
     locked = find_project(jupyter.folder).select(None)
-    image = load_image(Store(jupyter.store), locked, either_engine.name, "jupyter", Preparation())
+    image = load_image(Store(jupyter.store), locked, "docker", "jupyter", Preparation())
     make_wheels(tmp_path / "wheels")
     (tmp_path / "wheels").chmod(0o755)
     volume = f"hotdesk-test-{tmp_path.name}"
 
     def run(*command: str) -> str:
         mounts = ("-v", f"{volume}:/home/desk", "-v", f"{tmp_path}/wheels:/home/desk/work/wheels:ro")
-        return either_engine.ask("run", "--rm", *mounts, image.id, *command)
+        return docker.ask("run", "--rm", *mounts, image.id, *command)
 
     try:
         cells = ("import greeting", PIP.format("install") + " greeting==1.0", "import greeting", "!greet")
@@ -161,7 +161,7 @@ def test_a_plain_container_of_the_image_does_the_same(
             "python", "-Ic", "import importlib.util as u; print(u.find_spec('greeting'))"
         )
     finally:
-        either_engine.try_("volume", "rm", "--force", volume)
+        docker.try_("volume", "rm", "--force", volume)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 
 from hotdesk.layers.entries import write_tree
 from hotdesk.layers.startup import startup_entries
+from hotdesk.startup import pip_command
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -157,3 +158,24 @@ def test_pip_works_on_what_is_below_the_home(
     said = python(*options, "-m", "pip", "install", "--user", "x")
 
     assert said == f"{home}/.local {home}/.local/{SITE} install x\nlocked==1.2"
+
+
+def test_modules_that_the_lock_has_too_are_told(tmp_path: Path) -> None:
+    locked, by_hand = tmp_path / "locked", tmp_path / "by hand"
+    for folder in (locked, by_hand):
+        module(folder / "cv2", "__init__")
+        module(folder / "google", "one_of_many")
+        module(folder, "six")
+        (folder / "__pycache__").mkdir()
+        (folder / "x-1.dist-info").mkdir()
+    module(by_hand, "new")
+
+    assert pip_command.hidden_modules(str(by_hand), str(locked)) == ["cv2", "six.py"]
+    assert pip_command.hidden_modules(str(tmp_path / "none"), str(locked)) == []
+
+
+def test_what_is_installed_elsewhere_is_not_held_to_the_lock(tmp_path: Path) -> None:
+    for words in (["--target", "x"], ["--target=x"], ["-tx"], ["--prefix=x"], ["--python", "x"]):
+        assert any(map(pip_command._is_elsewhere, words))
+    for words in (["x"], ["--trusted-host", "x"], ["--root-user-action=ignore"], ["--python-version", "3"]):
+        assert not any(map(pip_command._is_elsewhere, words))

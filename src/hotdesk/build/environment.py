@@ -174,7 +174,9 @@ def made_of(environment: Path) -> set[tuple[str, str]]:
 
 def _recipe(environment: Path) -> dict[str, Any] | None:
     """What was written of how an environment was made; None where another hotdesk made it in its own way."""
-    recipe: dict[str, Any] = json.loads((environment / _MADE_OF).read_bytes())
+    recipe = json.loads((environment / _MADE_OF).read_bytes())
+    if not isinstance(recipe, dict) or not {"python", "wheels"} <= recipe.keys():
+        raise ValueError(f"{_MADE_OF} says nothing of how it was made")
     return recipe if recipe.get("format") == _FORMAT else None
 
 

@@ -14,8 +14,6 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from hotdesk.errors import LockError
-from hotdesk.lock import LOCK_NAME, read_lock
-from hotdesk.spec.requirements import normalized_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -57,6 +55,8 @@ def installed_by_hand(home: Path, python: str | None, locked: Collection[str] = 
     """
     found = {}
     for folder in _site_folders(home, python):
+        from hotdesk.spec.requirements import normalized_name  # 15 ms, and most homes have no such folder
+
         for entry in _entries(folder):
             match = _PACKAGE.fullmatch(entry.name)
             if match and entry.is_dir(follow_symlinks=False):
@@ -112,6 +112,7 @@ def outside_lock(desk: Desk) -> list[ByHand]:
     found = installed_by_hand(desk.home, None)
     if not found:  # the usual case, and reading a lock takes longer
         return found
+    from hotdesk.lock import LOCK_NAME, read_lock
     from hotdesk.project import host_platform
 
     try:

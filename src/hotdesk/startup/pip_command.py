@@ -26,6 +26,7 @@ def prepare(arguments: "list[str]", prefix: str, folder: str) -> None:
         sys.path.insert(sys.path.index(locked), folder)  # where the lock has it too, this copy can be removed
     if "install" in arguments[1:] and not any(map(_is_elsewhere, arguments)):
         _keep_to_the_lock(arguments, locked)
+        atexit.register(_tell_what_is_hidden, folder, locked)
 
 
 def _is_elsewhere(argument: str) -> bool:
@@ -56,6 +57,24 @@ def _explain(record: logging.LogRecord) -> bool:
     if record.levelno >= logging.CRITICAL:
         atexit.register(sys.stderr.write, _EXPLANATION)
     return True
+
+
+def _tell_what_is_hidden(folder: str, locked: str) -> None:
+    """A package of another name may have brought a module that the lock has: that one is imported."""
+    if both := hidden_modules(folder, locked):
+        sys.stderr.write(f"\nhotdesk: not used, since what is locked comes first: {', '.join(both)}\n")
+
+
+def hidden_modules(folder: str, locked: str) -> "list[str]":
+    if not os.path.isdir(folder):
+        return []
+    names = {name for name in os.listdir(folder) if not name.endswith((".dist-info", "__pycache__", ".pth"))}
+    return sorted(name for name in names & {*os.listdir(locked)} if not _is_namespace(f"{locked}/{name}"))
+
+
+def _is_namespace(path: str) -> bool:
+    """A folder that several packages may add modules to."""
+    return os.path.isdir(path) and not os.path.exists(f"{path}/__init__.py")
 
 
 def site_folder(prefix: str) -> str:
