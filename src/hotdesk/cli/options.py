@@ -86,7 +86,9 @@ def engine_options(command: Callable[..., None]) -> Callable[..., None]:
 
     for option in (
         click.option(
-            "--display", is_flag=True, help="Give it this desktop's display, for windows; see isolation.md."
+            "--display",
+            is_flag=True,
+            help="Give it your display, for windows; the code in it then sees your screen and keys.",
         ),
         click.option(
             "--cpus", type=click.FloatRange(min=0.01), help="At most so many processors; Docker and Podman."
