@@ -63,9 +63,11 @@ class ChosenEngine:
         limits = Limits(self.memory, self.cpus)
         display = NO_DISPLAY
         if self.display:
-            from hotdesk.engines.display import read_display
+            from hotdesk.engines.display import out_of_reach, read_display
 
             display = read_display()
+            if display.address and engine != "sandbox":  # rather now than after the downloads
+                raise out_of_reach(display, "a container")
         named = self.name is not None
         return Preparation(offline, progress, engine, engine_named=named, limits=limits, display=display)
 
