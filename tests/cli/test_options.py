@@ -62,3 +62,23 @@ def test_a_default_engine_that_is_none_is_refused_before_anything_else(
     assert done.returncode == 1
     assert "the variable HOTDESK_ENGINE names no engine" in done.stderr
     assert not hotdesk.store.exists()
+
+
+@pytest.mark.parametrize(
+    ("display", "engine", "said"),
+    [
+        ("", "sandbox", "there is no display that the desk could have"),
+        ("localhost:10", "docker", "the display `localhost:10` is out of reach for a container"),
+    ],
+)
+def test_a_display_that_cannot_be_given_is_refused_before_anything_else(
+    hotdesk: Hotdesk, display: str, engine: str, said: str
+) -> None:
+    environment = {**hotdesk.environment, "DISPLAY": display, "WAYLAND_DISPLAY": ""}
+    with_display = replace(hotdesk, environment=environment)
+
+    done = with_display.try_("up", "sdcnd-term1", "--display", "--engine", engine)
+
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert not hotdesk.store.exists()

@@ -120,8 +120,12 @@ def test_what_a_library_needs_when_it_is_imported_is_done_then(python: Python, e
         environment / SITE, "library", "import sys\nvalue = 1\nloader = sys.modules[__name__].__loader__\n"
     )
     script = """
-import sys, _hotdesk
+import importlib.util, sys, _hotdesk
+tries = []
 def change(load, module):
+    tries.append(module)
+    if len(tries) == 1:
+        raise ImportError("not yet")
     load(module)
     module.value += 1
 _hotdesk.WHEN_IMPORTED.update(library=change, absent=change)
@@ -129,6 +133,11 @@ _hotdesk._added = None
 _hotdesk.start()
 try:
     import absent
+except ImportError:
+    pass
+importlib.util.find_spec("library")  # to look is not to load
+try:
+    import library
 except ImportError:
     pass
 import library

@@ -63,9 +63,11 @@ class ChosenEngine:
         limits = Limits(self.memory, self.cpus)
         display = NO_DISPLAY
         if self.display:
-            from hotdesk.engines.display import read_display
+            from hotdesk.engines.display import out_of_reach, read_display
 
             display = read_display()
+            if display.address and engine != "sandbox":  # rather now than after the downloads
+                raise out_of_reach(display, "a container")
         named = self.name is not None
         return Preparation(offline, progress, engine, engine_named=named, limits=limits, display=display)
 
@@ -86,7 +88,9 @@ def engine_options(command: Callable[..., None]) -> Callable[..., None]:
 
     for option in (
         click.option(
-            "--display", is_flag=True, help="Give it this desktop's display, for windows; see isolation.md."
+            "--display",
+            is_flag=True,
+            help="Give it your display, for windows; the code in it then sees your screen and keys.",
         ),
         click.option(
             "--cpus", type=click.FloatRange(min=0.01), help="At most so many processors; Docker and Podman."
