@@ -1,0 +1,30 @@
+"""Pictures small enough to show on a page."""
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+
+GALLERY = Path("output/gallery")
+LARGEST = 200_000  # bytes
+
+
+def keep(picture: np.ndarray | Figure, name: str, width: int = 960) -> Path:
+    """Write a picture or a figure to the gallery as a PNG, with as many colours as fit into 200 KB."""
+    if isinstance(picture, Figure):
+        drawn = BytesIO()
+        picture.savefig(drawn, dpi=110, bbox_inches="tight", facecolor="white")
+        image = Image.open(drawn).convert("RGB")
+    else:
+        image = Image.fromarray(picture)
+    if image.width > width:
+        image = image.resize((width, round(image.height * width / image.width)), Image.Resampling.LANCZOS)
+    GALLERY.mkdir(parents=True, exist_ok=True)
+    path = GALLERY / f"{name}.png"
+    for colours in (256, 128, 96, 64, 48, 32, 24, 16):
+        image.quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
+        if path.stat().st_size <= LARGEST:
+            return path
+    raise ValueError(f"{path} does not fit into {LARGEST} bytes: make the picture smaller")
