@@ -16,7 +16,9 @@ WALL = np.array([142.0, 122.0, 104.0])
 def corner_places() -> np.ndarray:
     """The corners on the board, in metres (N, 3): the zero is at the first one, z is out of the paper."""
     columns, rows = np.meshgrid(np.arange(CORNERS[0]), np.arange(CORNERS[1]))
-    return SQUARE * np.column_stack([columns.ravel(), rows.ravel(), np.zeros(columns.size)]).astype(np.float32)
+    return SQUARE * np.column_stack([columns.ravel(), rows.ravel(), np.zeros(columns.size)]).astype(
+        np.float32
+    )
 
 
 def photographs(camera: Camera, count: int, seed: int = 0) -> Iterator[np.ndarray]:
@@ -41,7 +43,9 @@ def _in_sight(camera: Camera, turn: np.ndarray, shift: np.ndarray, margin: int =
     return bool(((pixels > margin) & (pixels < limit)).all())
 
 
-def _photograph(camera: Camera, rotation: np.ndarray, shift: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _photograph(
+    camera: Camera, rotation: np.ndarray, shift: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     normal = rotation[:, 2]
     depth = (normal @ shift) / (camera.looks @ normal)  # where each ray meets the board's plane
     x, y, _ = np.moveaxis((camera.looks * depth[..., None] - shift) @ rotation / SQUARE, -1, 0)
@@ -57,7 +61,9 @@ def _photograph(camera: Camera, rotation: np.ndarray, shift: np.ndarray, rng: np
 
     rows, columns = np.mgrid[-1 : 1 : camera.height * 1j, -1 : 1 : camera.width * 1j]
     lamp = 1.02 - 0.16 * (columns - rng.uniform(-1, 1)) ** 2 - 0.12 * (rows + rng.uniform(0, 1)) ** 2
-    picture = cv2.GaussianBlur((picture * lamp[..., None]).astype(np.float32), (0, 0), 0.8)  # no lens is perfect
+    picture = cv2.GaussianBlur(
+        (picture * lamp[..., None]).astype(np.float32), (0, 0), 0.8
+    )  # no lens is perfect
     return np.clip(picture + rng.normal(0, 3, picture.shape), 0, 255).astype(np.uint8)
 
 

@@ -10,4 +10,16 @@ from .gallery import keep
 from .paint import EVENING, OVERCAST, SUNNY, Weather, paint
 from .road import LANE, Road, View
 
-__all__ = ["EVENING", "LANE", "OVERCAST", "SUNNY", "Camera", "Car", "Road", "View", "Weather", "keep", "paint"]
+__all__ = [
+    "EVENING",
+    "LANE",
+    "OVERCAST",
+    "SUNNY",
+    "Camera",
+    "Car",
+    "Road",
+    "View",
+    "Weather",
+    "keep",
+    "paint",
+]

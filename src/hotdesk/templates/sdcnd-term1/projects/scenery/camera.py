@@ -70,4 +70,6 @@ class Camera:
         """The pixels (N, 2) at which points of the world (N, 3) are seen; all must lie ahead."""
         local = (np.asarray(points, dtype=float) - (0, self.mount, 0)) @ self.axes.T
         still = np.zeros(3)
-        return cv2.projectPoints(local, still, still, self.matrix, np.array(self.distortion))[0].reshape(-1, 2)
+        return cv2.projectPoints(local, still, still, self.matrix, np.array(self.distortion))[0].reshape(
+            -1, 2
+        )

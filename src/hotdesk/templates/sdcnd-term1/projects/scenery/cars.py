@@ -50,10 +50,19 @@ class Car:
             return [(-x, y0, z), (x, y0, z), (x * taper, y1, z), (-x * taper, y1, z)]
 
         yield TYRE, quad(half - 0.05, 0.0, 0.35, 0.4)
-        yield self._lit(1.15), [(-belt, waist, front), (belt, waist, front), (half, 0.8, length), (-half, 0.8, length)]
-        yield self._lit(0.62), [(flank, 0.25, 0), (flank, waist, 0.05), (flank, waist, front), (flank, 0.25, length)]
+        yield (
+            self._lit(1.15),
+            [(-belt, waist, front), (belt, waist, front), (half, 0.8, length), (-half, 0.8, length)],
+        )
+        yield (
+            self._lit(0.62),
+            [(flank, 0.25, 0), (flank, waist, 0.05), (flank, waist, front), (flank, 0.25, length)],
+        )
         lower, upper = side * belt, side * roof
-        yield self._lit(0.70), [(lower, waist, tail), (upper, top, glass_end), (upper, top, front - 0.7), (lower, waist, front)]
+        yield (
+            self._lit(0.70),
+            [(lower, waist, tail), (upper, top, glass_end), (upper, top, front - 0.7), (lower, waist, front)],
+        )
         yield (
             GLASS,
             [
@@ -66,10 +75,19 @@ class Car:
         for axle in (0.85, length - 0.85):
             for colour, radius in ((TYRE, 0.34), (RIM, 0.20)):
                 turn = np.linspace(0, 2 * np.pi, 20)
-                yield colour, [(1.01 * flank, 0.34 + radius * np.sin(a), axle + radius * np.cos(a)) for a in turn]
-        yield self._lit(1.25), [(-roof, top, glass_end), (roof, top, glass_end), (roof, top, front), (-roof, top, front)]
+                yield (
+                    colour,
+                    [(1.01 * flank, 0.34 + radius * np.sin(a), axle + radius * np.cos(a)) for a in turn],
+                )
+        yield (
+            self._lit(1.25),
+            [(-roof, top, glass_end), (roof, top, glass_end), (roof, top, front), (-roof, top, front)],
+        )
         if tail > 0.1:
-            yield self._lit(1.2), [(-half, waist, 0.05), (half, waist, 0.05), (belt, waist, tail), (-belt, waist, tail)]
+            yield (
+                self._lit(1.2),
+                [(-half, waist, 0.05), (half, waist, 0.05), (belt, waist, tail), (-belt, waist, tail)],
+            )
         cabin = [(-belt, waist, tail), (belt, waist, tail), (roof, top, glass_end), (-roof, top, glass_end)]
         yield self._lit(0.95), cabin
         yield GLASS, self._inset(cabin, 0.10, 0.88)
@@ -119,7 +137,10 @@ def draw_car(
 def _draw_shadow(
     picture: np.ndarray, car: Car, view: View, camera: Camera, along: float, right: float
 ) -> None:
-    ends, sides = along + np.array([-0.2, -0.2, car.length, car.length]), car.width * np.array([-0.85, 0.5, 0.5, -0.85])
+    ends, sides = (
+        along + np.array([-0.2, -0.2, car.length, car.length]),
+        car.width * np.array([-0.85, 0.5, 0.5, -0.85]),
+    )
     corners = camera.project(view.place(ends, right + sides))
     (left, top), (end, bottom) = corners.min(axis=0).astype(int) - 8, corners.max(axis=0).astype(int) + 8
     rows, columns = slice(max(top, 0), max(bottom, 0)), slice(max(left, 0), max(end, 0))

@@ -59,14 +59,17 @@ def paint(
 
 
 def _sky(view: View, camera: Camera, weather: Weather) -> np.ndarray:
-    """Gradient, clouds and hills; black where no ray goes up."""
-    x, y, z = np.moveaxis(camera.rays[: camera.ground.top + 60], -1, 0)
+    """Gradient, clouds and hills, all so soft that every other pixel is enough; black far below the horizon."""
+    rows = camera.ground.top + 60
+    x, y, z = (np.ascontiguousarray(part) for part in np.moveaxis(camera.rays[:rows:2, ::2], -1, 0))
     up = np.maximum(y, 1e-3)
     colour = _mix(weather.horizon, weather.zenith, smoothstep(up, -0.05, 0.45))
 
     cos, sin = np.cos(view.bearing), np.sin(view.bearing)
     east, north = (x * cos + z * sin) / (up + 0.08), (z * cos - x * sin) / (up + 0.08)
-    billow = sample(_texture(1.7), 60 * east, 60 * north) + 0.35 * sample(_texture(1.2), 200 * east, 200 * north)
+    billow = sample(_texture(1.7), 60 * east, 60 * north) + 0.35 * sample(
+        _texture(1.2), 200 * east, 200 * north
+    )
     cover = smoothstep(billow, 1.6 - 2.4 * weather.clouds, 3.2 - 2.4 * weather.clouds)
     colour = _mix(colour, (0.97, 0.97, 0.98), 0.85 * cover * smoothstep(up, 0.0, 0.12))
 
@@ -74,9 +77,9 @@ def _sky(view: View, camera: Camera, weather: Weather) -> np.ndarray:
     for tint, lift, height, row in ((FAR_HILLS, 0.030, 0.012, 0), (HILLS, 0.012, 0.006, 99)):
         ridge = lift + height * sample(_texture(1.5), 90 * azimuth, np.full_like(azimuth, row))
         hazy = _mix(tint, weather.horizon, np.float32(0.35))
-        colour = _mix(colour, hazy, np.clip((ridge - y) * camera.focal[0] + 0.5, 0, 1))
+        colour = _mix(colour, hazy, np.clip((ridge - y) * camera.focal[0] / 2 + 0.5, 0, 1))
     picture = np.zeros((camera.height, camera.width, 3), np.float32)
-    picture[: colour.shape[0]] = colour
+    picture[:rows] = cv2.resize(colour, (camera.width, rows), interpolation=cv2.INTER_LINEAR)
     return picture
 
 
@@ -95,9 +98,10 @@ def _land(view: View, ground: Ground, weather: Weather) -> np.ndarray:
     colour = _mix(colour, GRAVEL, _overlap(right - middle, half + 1.7 + 0.15 * coarse, ground.across))
 
     tyres = np.cos((right - 0.5 * 3.7) * (4 * np.pi / 3.7))  # two tracks in each lane, worn smooth and dark
-    asphalt = np.array(ASPHALT, np.float32) * (1 + 0.03 * patches + 0.04 * coarse + 0.10 * fine - 0.03 * tyres)[
-        ..., None
-    ]
+    asphalt = (
+        np.array(ASPHALT, np.float32)
+        * (1 + 0.03 * patches + 0.04 * coarse + 0.10 * fine - 0.03 * tyres)[..., None]
+    )
     colour = _mix(colour, asphalt, _overlap(right - middle, half + 0.7, ground.across))
     for line in road.lines:
         paint = _overlap(right - line.right, line.width / 2, ground.across)
@@ -122,7 +126,9 @@ def _develop(picture: np.ndarray, grain: float, seed: int) -> np.ndarray:
 
 def _mix(colour: np.ndarray | Colour, other: np.ndarray | Colour, part: np.ndarray) -> np.ndarray:
     colour, other = np.asarray(colour, np.float32), np.asarray(other, np.float32)
-    return colour + (other - colour) * part[..., None].astype(np.float32)
+    mixed = (other - colour) * part[..., None]
+    mixed += colour
+    return mixed
 
 
 def _overlap(distance: np.ndarray, half: np.ndarray | float, footprint: np.ndarray) -> np.ndarray:

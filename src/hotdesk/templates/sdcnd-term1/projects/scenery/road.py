@@ -48,9 +48,19 @@ class View:
 
     def locate(self, x: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Places on the ground in the road's terms: metres along it, metres right of the left lane."""
-        beside = x - np.interp(z, self.z, self.x)
-        heading = np.interp(z, self.z, self.heading)
-        return np.interp(z, self.z, self.along) + beside * np.sin(heading), beside * np.cos(heading)
+        found = cv2.remap(
+            self._by_depth, 10 * z, np.zeros_like(z), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        along, middle, sin, cos = cv2.split(found)
+        beside = x - middle
+        return along + beside * sin, beside * cos
+
+    @cached_property
+    def _by_depth(self) -> np.ndarray:
+        """For each decimetre ahead: metres along the road, its x there, sine and cosine of its heading."""
+        depth = np.arange(0, self.z[-1], 0.1)
+        along, x, heading = (np.interp(depth, self.z, value) for value in (self.along, self.x, self.heading))
+        return np.stack([along, x, np.sin(heading), np.cos(heading)], axis=-1)[None].astype(np.float32)
 
     def place(self, along: np.ndarray, right: np.ndarray, up: np.ndarray | float = 0.0) -> np.ndarray:
         """The other way: points (N, 3) in the car's coordinates."""
@@ -74,7 +84,9 @@ class Road:
 
     length_of_woods = 600.0  # metres, after which the same trees come again
 
-    def __init__(self, curvature: Callable[[np.ndarray], np.ndarray] | float = 0.0, lanes: int = 2, seed: int = 0):
+    def __init__(
+        self, curvature: Callable[[np.ndarray], np.ndarray] | float = 0.0, lanes: int = 2, seed: int = 0
+    ):
         self.curvature = curvature if callable(curvature) else lambda along: np.full_like(along, curvature)
         self.left, self.right = -LANE / 2, (lanes - 0.5) * LANE  # the outer lines
         dashed = [Line((lane - 0.5) * LANE, WHITE, dash=3.6) for lane in range(1, lanes)]
@@ -94,11 +106,11 @@ class Road:
         return View(self, bearing, position + step[:ahead], x[:ahead], z[:ahead], headings[:ahead])
 
     def _plant(self, rng: np.random.Generator):
-        for edge, side in ((self.left - 7, -1), (self.right + 6, 1)):
+        for edge, side in ((self.left - 6, -1), (self.right + 4, 1)):
             along = 0.0
             while along < self.length_of_woods:
-                yield Tree(along, edge + side * rng.uniform(0, 14), rng.uniform(5, 12), int(rng.integers(6)))
-                along += rng.gamma(1.5, 7)
+                yield Tree(along, edge + side * rng.gamma(1.2, 4), rng.uniform(5, 12), int(rng.integers(6)))
+                along += rng.gamma(1.5, 6)
 
     @cached_property
     def shade(self) -> np.ndarray:
@@ -108,7 +120,7 @@ class Road:
         for tree in self.trees:
             for _ in range(60):  # leaves: the sun comes from the right, so they shade what is left of them
                 up, aside = rng.uniform(0.3, 1.0) * tree.height, rng.normal(0, 0.11) * tree.height
-                where = (10 * (tree.right - 0.9 * up + 30), 10 * (tree.along - 0.3 * up + aside))
+                where = (10 * (tree.right - 1.3 * up + 30), 10 * (tree.along - 0.3 * up + aside))
                 size = int(10 * tree.height * rng.uniform(0.03, 0.09))
                 cv2.circle(shade, tuple(int(value) for value in where), size, 255, cv2.FILLED)
         return cv2.GaussianBlur(shade, (0, 0), 3).astype(np.float32) / 255

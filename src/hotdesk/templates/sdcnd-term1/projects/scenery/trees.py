@@ -9,6 +9,7 @@ from .camera import Camera
 from .road import View
 
 SIZE = 256  # pixels of a tree's picture
+SIGHT = 260.0  # metres, beyond which a tree is not missed
 BARK = (84, 66, 50)
 
 
@@ -21,49 +22,54 @@ def draw_trees(
     haze: float,
 ) -> None:
     """Into `picture`, the farthest first."""
-    begin, woods = float(view.along[0]), view.road.length_of_woods
-    placed = [(begin + (tree.along - begin) % woods, tree) for tree in view.road.trees]
-    for along, tree in sorted(placed, key=lambda item: -item[0]):
-        if along > view.along[-1]:
-            continue
-        foot = view.place(np.array([along]), tree.right)
-        depth = float(foot[0, 2])
-        if depth < 8 or abs(foot[0, 0]) > 0.9 * depth:
-            continue
-        (column, row), (_, top) = camera.project(np.vstack([foot, foot + (0, tree.height, 0)]))
-        veil = float(1 - np.exp(-depth / haze))
-        tint = np.array([*light, 1.0]), np.array([*(255 * np.array(horizon) * light), 0.0])
-        _paste(picture, _grown(tree.look), (column, row), int(row - top), tint, veil)
+    trees = view.road.trees
+    woods, begin = view.road.length_of_woods, view.along[0]
+    along = begin + (np.array([tree.along for tree in trees]) - begin) % woods
+    feet = view.place(along, np.array([tree.right for tree in trees]))
+    tops = feet + np.outer([tree.height for tree in trees], (0, 1, 0))
+    depths = feet[:, 2]
+    near = (along < view.along[-1]) & (depths > 8) & (depths < SIGHT) & (np.abs(feet[:, 0]) < 0.9 * depths)
+    feet[~near], tops[~near] = (0, 0, 1), (0, 0, 1)  # out of sight, whatever the lens would make of them
+    low, high = camera.project(feet), camera.project(tops)
+    for which in sorted(np.flatnonzero(near), key=lambda which: -depths[which]):
+        veil = np.float32(1 - np.exp(-depths[which] / haze))
+        leaves = np.float32(light) * (1 - veil)
+        air = np.float32(light) * np.float32(horizon) * (255 * veil)
+        size = int(low[which, 1] - high[which, 1])
+        _paste(picture, trees[which].look, low[which], size, leaves, air)
 
 
 def _paste(
     picture: np.ndarray,
-    sprite: np.ndarray,
-    foot: tuple[float, float],
+    look: int,
+    foot: np.ndarray,
     size: int,
-    tint: tuple[np.ndarray, np.ndarray],
-    veil: float,
+    light: np.ndarray,
+    air: np.ndarray,
 ) -> None:
-    """The square sprite, `size` pixels high, its lower edge's middle at `foot`, paled by the haze."""
-    if size < 3:
+    """A tree `size` pixels high, the middle of its lower edge at `foot`, with `air` before it."""
+    if size < 5:
         return
     left, top = int(foot[0]) - size // 2, int(foot[1]) - size
     rows = slice(max(top, 0), min(top + size, picture.shape[0]))
     columns = slice(max(left, 0), min(left + size, picture.shape[1]))
     if rows.start >= rows.stop or columns.start >= columns.stop:
         return
-    shrink = size < SIZE
-    scaled = cv2.resize(sprite, (size, size), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_LINEAR)
-    part = scaled[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
-    light, air = tint
-    colour = (part * light * (1 - veil) + air * veil * (part[..., 3:] / 255))[..., :3]
-    behind = picture[rows, columns] * (1 - part[..., 3:] / 255.0)
-    picture[rows, columns] = np.clip(colour + behind, 0, 255).astype(np.uint8)
+    sprite = _grown(look, small=size < SIZE // 4)
+    scale = size / sprite.shape[0]
+    placed = np.array([[scale, 0, left - columns.start], [0, scale, top - rows.start]])
+    seen = (columns.stop - columns.start, rows.stop - rows.start)
+    part = cv2.warpAffine(sprite, placed, seen, flags=cv2.INTER_LINEAR)
+    opaque = part[..., 3:] * np.float32(1 / 255)
+    behind = picture[rows, columns]
+    behind[:] = np.clip(part[..., :3] * light + opaque * (air - behind) + behind, 0, 255)
 
 
 @cache
-def _grown(look: int) -> np.ndarray:
+def _grown(look: int, small: bool = False) -> np.ndarray:
     """The picture of a tree: RGB, already multiplied by its fourth channel, opacity."""
+    if small:
+        return cv2.resize(_grown(look), (SIZE // 4, SIZE // 4), interpolation=cv2.INTER_AREA)
     rng = np.random.default_rng(look)
     fir = look % 3 == 2
     green = np.array((52, 84, 44) if fir else (84, 112, 44)) * rng.uniform(0.85, 1.15, 3)
