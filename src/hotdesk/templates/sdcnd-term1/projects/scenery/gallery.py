@@ -12,7 +12,7 @@ LARGEST = 200_000  # bytes
 
 
 def keep(picture: np.ndarray | Figure, name: str, width: int = 960) -> Path:
-    """Write a picture or a figure to the gallery as a PNG, with as many colours as fit into 200 KB."""
+    """Write a picture or a figure to the gallery as a PNG with a palette, smaller until it fits into 200 KB."""
     if isinstance(picture, Figure):
         drawn = BytesIO()
         picture.savefig(drawn, dpi=110, bbox_inches="tight", facecolor="white")
@@ -23,8 +23,8 @@ def keep(picture: np.ndarray | Figure, name: str, width: int = 960) -> Path:
         image = image.resize((width, round(image.height * width / image.width)), Image.Resampling.LANCZOS)
     GALLERY.mkdir(parents=True, exist_ok=True)
     path = GALLERY / f"{name}.png"
-    for colours in (256, 128, 96, 64, 48, 32, 24, 16):
-        image.quantize(colours, dither=Image.Dither.NONE).save(path, optimize=True)
+    while True:
+        image.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
         if path.stat().st_size <= LARGEST:
             return path
-    raise ValueError(f"{path} does not fit into {LARGEST} bytes: make the picture smaller")
+        image = image.resize((image.width * 9 // 10, image.height * 9 // 10), Image.Resampling.LANCZOS)
