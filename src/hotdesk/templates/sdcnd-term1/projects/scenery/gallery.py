@@ -12,7 +12,7 @@ LARGEST = 200_000  # bytes
 
 
 def keep(picture: np.ndarray | Figure, name: str, width: int = 960) -> Path:
-    """Write a picture or a figure to the gallery as a PNG with a palette, smaller until it fits into 200 KB."""
+    """Write a picture or figure to the gallery as a PNG with a palette, shrunk until it fits into 200 KB."""
     if isinstance(picture, Figure):
         drawn = BytesIO()
         picture.savefig(drawn, dpi=110, bbox_inches="tight", facecolor="white")

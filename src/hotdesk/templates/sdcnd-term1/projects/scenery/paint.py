@@ -46,7 +46,7 @@ def paint(
     cars: Sequence[tuple[Car, float, float]] = (),
     seed: int = 0,
 ) -> np.ndarray:
-    """The picture (height, width, 3); `cars` are (car, metres along the road, metres right of the left lane)."""
+    """The picture (height, width, 3); `cars` are (car, metres along, metres right of the left lane)."""
     sky, land = _sky(view, camera, weather), _land(view, camera.ground, weather)
     picture = sky
     below = camera.rays[camera.ground.top :, :, 1:2] < 0
@@ -59,7 +59,7 @@ def paint(
 
 
 def _sky(view: View, camera: Camera, weather: Weather) -> np.ndarray:
-    """Gradient, clouds and hills, all so soft that every other pixel is enough; black far below the horizon."""
+    """Gradient, clouds and hills, so soft that every other pixel is enough; black far below the horizon."""
     rows = camera.ground.top + 60
     x, y, z = (np.ascontiguousarray(part) for part in np.moveaxis(camera.rays[:rows:2, ::2], -1, 0))
     up = np.maximum(y, 1e-3)

@@ -94,7 +94,7 @@ class Road:
         self.trees = list(self._plant(np.random.default_rng(seed)))
 
     def seen_from(self, position: float, right: float = 0.0, heading: float = 0.0) -> View:
-        """The view from a car at `position` metres, `right` of the left lane's middle, turned by `heading`."""
+        """The view from a car at `position` metres, `right` of its lane's middle, turned by `heading`."""
         before = np.linspace(0, position, 2 + int(position))
         bearing = float(np.trapezoid(self.curvature(before), before)) + heading
         step = np.arange(0, SIGHT)
@@ -114,7 +114,7 @@ class Road:
 
     @cached_property
     def shade(self) -> np.ndarray:
-        """The trees' shadows: rows are decimetres along the road, columns to the right from 30 m left of it."""
+        """The trees' shadows: rows are decimetres along the road, columns such from 30 m left of it."""
         shade = np.zeros((int(10 * self.length_of_woods), 600), np.uint8)
         rng = np.random.default_rng(1)
         for tree in self.trees:
