@@ -7,8 +7,9 @@ Lengths are metres, angles radians, pictures are RGB as matplotlib and moviepy w
 from .camera import Camera
 from .cars import Car
 from .gallery import keep
-from .paint import EVENING, OVERCAST, SUNNY, Weather, paint
+from .paint import paint
 from .road import LANE, Road, View
+from .weather import EVENING, OVERCAST, SUNNY, Weather
 
 __all__ = [
     "EVENING",

@@ -120,12 +120,13 @@ def draw_car(
     car: Car,
     view: View,
     camera: Camera,
+    *,
     along: float,
     right: float,
     light: tuple[float, float, float] = (1.0, 1.0, 1.0),
 ) -> None:
     """Into `picture`: the car whose rear is `along` metres along the road, `right` of the left lane."""
-    _draw_shadow(picture, car, view, camera, along, right)
+    _draw_shadow(picture, car, view, camera, along=along, right=right)
     seen = view.place(np.array([along]), right)[0, 0]
     for colour, polygon in car.polygons(side=-1 if seen > 0 else 1):
         x, y, z = np.array(polygon).T
@@ -135,7 +136,7 @@ def draw_car(
 
 
 def _draw_shadow(
-    picture: np.ndarray, car: Car, view: View, camera: Camera, along: float, right: float
+    picture: np.ndarray, car: Car, view: View, camera: Camera, *, along: float, right: float
 ) -> None:
     ends, sides = (
         along + np.array([-0.2, -0.2, car.length, car.length]),

@@ -1,7 +1,6 @@
 """The painter: what a camera sees of a road, as a picture."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 
 import cv2
@@ -12,8 +11,7 @@ from .cars import Car, draw_car
 from .noise import fractal, sample, smoothstep
 from .road import View
 from .trees import draw_trees
-
-Colour = tuple[float, float, float]
+from .weather import SUNNY, Colour, Weather
 
 GRASS: Colour = (0.36, 0.43, 0.17)
 HAY: Colour = (0.58, 0.54, 0.28)
@@ -21,22 +19,6 @@ GRAVEL: Colour = (0.55, 0.51, 0.45)
 ASPHALT: Colour = (0.41, 0.41, 0.42)
 FAR_HILLS: Colour = (0.50, 0.60, 0.70)
 HILLS: Colour = (0.30, 0.42, 0.33)
-
-
-@dataclass(frozen=True)
-class Weather:
-    light: Colour = (1.02, 1.0, 0.95)
-    zenith: Colour = (0.22, 0.44, 0.76)
-    horizon: Colour = (0.80, 0.88, 0.94)
-    clouds: float = 0.4  # cloud cover, from 0 to 1
-    shadow: float = 0.5  # how much of the light a shadow takes
-    haze: float = 700.0  # metres after which two thirds of a thing's colour are the horizon's
-    grain: float = 3.0  # deviation of the sensor's noise, of 255
-
-
-SUNNY = Weather()
-OVERCAST = Weather((0.86, 0.90, 0.95), (0.62, 0.68, 0.74), (0.80, 0.83, 0.86), 0.9, 0.08, 350.0, 4.0)
-EVENING = Weather((0.98, 0.80, 0.62), (0.24, 0.33, 0.58), (0.98, 0.76, 0.52), 0.5, 0.62, 450.0, 5.0)
 
 
 def paint(
@@ -52,9 +34,9 @@ def paint(
     below = camera.rays[camera.ground.top :, :, 1:2] < 0
     picture[camera.ground.top :] = np.where(below, land, picture[camera.ground.top :])
     picture = np.clip(picture * (255 * np.array(weather.light, np.float32)), 0, 255).astype(np.uint8)
-    draw_trees(picture, view, camera, weather.light, weather.horizon, weather.haze)
+    draw_trees(picture, view, camera, weather)
     for car, along, right in sorted(cars, key=lambda placed: -placed[1]):
-        draw_car(picture, car, view, camera, along, right, weather.light)
+        draw_car(picture, car, view, camera, along=along, right=right, light=weather.light)
     return _develop(picture, weather.grain, seed)
 
 

@@ -7,20 +7,14 @@ import numpy as np
 
 from .camera import Camera
 from .road import View
+from .weather import Weather
 
 SIZE = 256  # pixels of a tree's picture
 SIGHT = 260.0  # metres, beyond which a tree is not missed
 BARK = (84, 66, 50)
 
 
-def draw_trees(
-    picture: np.ndarray,
-    view: View,
-    camera: Camera,
-    light: tuple[float, float, float],
-    horizon: tuple[float, float, float],
-    haze: float,
-) -> None:
+def draw_trees(picture: np.ndarray, view: View, camera: Camera, weather: Weather) -> None:
     """Into `picture`, the farthest first."""
     trees = view.road.trees
     woods, begin = view.road.length_of_woods, view.along[0]
@@ -31,12 +25,13 @@ def draw_trees(
     near = (along < view.along[-1]) & (depths > 8) & (depths < SIGHT) & (np.abs(feet[:, 0]) < 0.9 * depths)
     feet[~near], tops[~near] = (0, 0, 1), (0, 0, 1)  # out of sight, whatever the lens would make of them
     low, high = camera.project(feet), camera.project(tops)
+    light = np.float32(weather.light)
     for which in sorted(np.flatnonzero(near), key=lambda which: -depths[which]):
-        veil = np.float32(1 - np.exp(-depths[which] / haze))
-        leaves = np.float32(light) * (1 - veil)
-        air = np.float32(light) * np.float32(horizon) * (255 * veil)
+        veil = np.float32(1 - np.exp(-depths[which] / weather.haze))
+        leaves = light * (1 - veil)
+        air = light * np.float32(weather.horizon) * (255 * veil)
         size = int(low[which, 1] - high[which, 1])
-        _paste(picture, trees[which].look, low[which], size, leaves, air)
+        _paste(picture, trees[which].look, low[which], size, light=leaves, air=air)
 
 
 def _paste(
@@ -44,6 +39,7 @@ def _paste(
     look: int,
     foot: np.ndarray,
     size: int,
+    *,
     light: np.ndarray,
     air: np.ndarray,
 ) -> None:
