@@ -73,7 +73,7 @@ def expert_steering(track, car, ahead=6.0):
     return math.atan(2 * WHEELBASE * right / (to_goal @ to_goal)) / FULL_LOCK
 
 
-def record(track, landscape, folder, *, laps, speed=6.0, seed=1):
+def record(track, landscape, folder, *, laps, throttle=0.3, seed=1):
     """Drives, and writes what the course's simulator writes: IMG/*.jpg and driving_log.csv.
 
     The driver's hand shakes on purpose: the car wanders about the road, and the log says how to steer back.
@@ -86,7 +86,7 @@ def record(track, landscape, folder, *, laps, speed=6.0, seed=1):
     }
     (folder / "IMG").mkdir(parents=True, exist_ok=True)
     car, progress, log, wander = Car.on(track), Progress(track), [], 0.0
-    car.speed = speed
+    car.speed = 20 * throttle  # and keeps it: see Car.move
     while progress.distance < laps * track.length:
         row = {}
         for name, camera in cameras.items():
@@ -95,10 +95,11 @@ def record(track, landscape, folder, *, laps, speed=6.0, seed=1):
             row[name] = str(path.relative_to(folder))
         steering = float(np.clip(expert_steering(track, car), -1, 1))
         log.append(
-            row | {"steering": steering, "throttle": 0.2, "brake": 0.0, "speed": car.speed * MILES_PER_HOUR}
+            row
+            | {"steering": steering, "throttle": throttle, "brake": 0.0, "speed": car.speed * MILES_PER_HOUR}
         )
         wander = 0.9 * wander + rng.normal(0, 0.12)
-        car.move(steering + wander, 0.2)
+        car.move(steering + wander, throttle)
         progress.update(car)
     table = pd.DataFrame(log)
     table.to_csv(folder / "driving_log.csv", index=False)

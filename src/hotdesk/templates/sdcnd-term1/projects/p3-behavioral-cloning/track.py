@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from scipy.interpolate import CubicSpline
 
+cv2.setNumThreads(1)  # for pictures as small as these, sharing the work takes longer than doing it
+
 HALF_WIDTH = 3.0  # of the road
 MARGIN = 30  # of meadow around the track
 SCALE = 10  # pixels of the painted ground for a metre
