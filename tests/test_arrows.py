@@ -23,7 +23,7 @@ LEVELS: list[set[str]] = [
     {"desk"},
     {"cache"},
     {"opening", "image_desks"},
-    {"packing"},
+    {"packing", "checking"},
     {"cli", "__main__"},
 ]
 FORBIDDEN = {
@@ -87,7 +87,7 @@ def test_forbidden_acquaintances(importer: str, imported: str) -> None:
 def test_only_the_command_line_prints_or_exits() -> None:
     guilty = set()
     for path in SOURCE.rglob("*.py"):
-        if path.relative_to(SOURCE).parts[0] == "cli":
+        if path.relative_to(SOURCE).parts[0] in ("cli", "data"):  # the second runs on a desk
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             match node:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -24,10 +24,12 @@ from hotdesk.desk import (
     open_desk,
 )
 from hotdesk.desk.folder import damaged
-from hotdesk.desk.ports import require_free
+from hotdesk.desk.ports import LOOPBACK, require_free
 from hotdesk.engines import on_linux
 from hotdesk.engines.folders import check_project
+from hotdesk.engines.host import port_variables
 from hotdesk.engines.request import (
+    ANYWHERE,
     NO_LIMITS,
     WORK,
     ContainerRequest,
@@ -80,6 +82,7 @@ class Opening:
     labels: Mapping[str, str]
     keep: Mapping[str, bytes]
     port_fixed: bool
+    ports: Mapping[str, int] = field(default_factory=dict)
 
     def order(self, root: Root | LoadedImage) -> DeskOrder:
         return DeskOrder(
@@ -88,6 +91,7 @@ class Opening:
             project=self.desk.project,
             port=int(self.labels["port"]),
             port_fixed=self.port_fixed,
+            ports=self.ports,
             labels=self.labels,
             keep=self.keep,
             hidden=own_folders(),
@@ -122,7 +126,8 @@ def open_project_desk(
         "packages": f"{keys.system} {keys.environment}",
         **labels_of(preparation.limits),
     }
-    opened = _open(Opening(desk, preparation, labels, keep, port_fixed=port is not None), locked)
+    fixed = port is not None
+    opened = _open(Opening(desk, preparation, labels, keep, fixed, project.spec.ports), locked)
     if opened.already and opened.desk.labels.get("packages") != labels["packages"]:
         preparation.progress.note(
             f"`{desk.name}` still runs on the packages it was opened with; "
@@ -148,7 +153,7 @@ def reopen(desk: Desk, preparation: Preparation, *, port: int | None = None) -> 
     wanted = port or int(desk.labels.get("port") or spec.port)
     labels = {**desk.labels, "port": str(wanted)}
     preparation = replace(preparation, engine=desk.engine, limits=kept_limits(desk))
-    return _open(Opening(desk, preparation, labels, kept, port_fixed=port is not None), locked)
+    return _open(Opening(desk, preparation, labels, kept, port is not None, spec.ports), locked)
 
 
 def _kept_lock(desk: Desk, content: bytes) -> Lock:
@@ -189,19 +194,26 @@ def _open(opening: Opening, locked: LockedVariant) -> Opened:
     return opened
 
 
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """All that commands need is there; `run` starts one, on the terminal, and gives its exit code."""
+
+    desk: Desk
+    run: Callable[[tuple[str, ...]], int]
+
+
 @contextmanager
-def prepared_run(
+def ready_to_run(
     project: Project,
-    command: tuple[str, ...],
     preparation: Preparation,
     *,
     current: Path,
     variant: str | None = None,
     network: Literal["host", "none"] = "host",
-) -> Iterator[Callable[[], int]]:
-    """All that has to be there for `command`, kept as long; the result runs it and gives its exit code.
+) -> Iterator[Ready]:
+    """All that has to be there for commands on the desk of `project`, kept as long.
 
-    It starts in `current` where that is in the project's folder, else at its top.
+    They start in `current` where that is in the project's folder, else at its top.
     """
     locked = project.select(variant)
     _refuse_gpu(project.spec.variant(locked.variant))
@@ -209,22 +221,25 @@ def prepared_run(
     store = Store(default_store_path(), preparation.progress.note)
     _record(store, project)
     with occupied(project.spec.name, Owner(project.folder, locked.variant)) as desk:
+        in_container = preparation.engine != "sandbox"
         request = Request(
-            command=command,
+            command=(),
             home=desk.home,
             project=project.folder,
             hostname=desk.name,
             network=network,
+            environment=port_variables(ANYWHERE if in_container else LOOPBACK, project.spec.ports),
             directory=_inside(project.folder, current),
             hidden=own_folders(),
         )
         if preparation.engine != "sandbox":
             image = load_image(store, locked, preparation.engine, desk.name, preparation)
-            yield _in_container(desk, request, image, preparation.limits)
+            yield Ready(desk, _in_container(desk, request, image, preparation.limits))
             return
         with _root(store, locked, preparation) as root:
             compile_in_background(store, locked)
-            yield lambda: on_linux.run(RunRequest.of(request, root))
+            in_sandbox = RunRequest.of(request, root)
+            yield Ready(desk, lambda command: on_linux.run(replace(in_sandbox, command=command)))
 
 
 def load_image(
@@ -245,13 +260,20 @@ def load_image(
             return load(engine, image, tag, preparation.progress)
 
 
-def _in_container(desk: Desk, request: Request, image: LoadedImage, limits: Limits) -> Callable[[], int]:
+def _in_container(
+    desk: Desk, request: Request, image: LoadedImage, limits: Limits
+) -> Callable[[tuple[str, ...]], int]:
     from hotdesk.engines import containers
 
-    name = f"hotdesk-{desk.name}-run-{os.urandom(6).hex()}"
     folder = desk.folder / "inside"
     folder.mkdir(mode=0o700, exist_ok=True)
-    return lambda: containers.run(ContainerRequest.of(request, image, name, limits), folder)
+
+    def run(command: tuple[str, ...]) -> int:
+        name = f"hotdesk-{desk.name}-run-{os.urandom(6).hex()}"
+        one = replace(request, command=command)
+        return containers.run(ContainerRequest.of(one, image, name, limits), folder)
+
+    return run
 
 
 def labels_of(limits: Limits) -> dict[str, str]:

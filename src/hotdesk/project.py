@@ -96,6 +96,18 @@ def read_template(name: str) -> Project:
     return Project(home, home, read_spec(home / SPEC_NAME))
 
 
+def template_projects(name: str) -> Path:
+    """The worked projects that come with the template; `UsageError` where there are none."""
+    folder = read_template(name).home / "projects"
+    if not folder.is_dir():
+        have = [other for other in template_names() if (_TEMPLATES / other / "projects").is_dir()]
+        raise UsageError(
+            f"the template `{name}` comes without projects",
+            hint=f"leave --with-projects away; {', '.join(f'`{other}`' for other in have)} has some",
+        )
+    return folder
+
+
 def _unknown_template(name: str, why: str) -> UsageError:
     close = difflib.get_close_matches(name, template_names(), 1)
     meant = f"did you mean `{close[0]}`? " if close else ""

@@ -62,6 +62,10 @@ def test_init_overwrites_nothing(hotdesk: Hotdesk, name: str, template: list[str
     assert {path.name: path.read_text() for path in hotdesk.folder.iterdir()} == {name: "mine"}
 
 
+def test_projects_come_with_a_template(hotdesk: Hotdesk) -> None:
+    assert "projects come with a template" in hotdesk.try_("init", "--with-projects").stderr
+
+
 def test_init_of_a_template_writes_its_spec_and_its_lock(hotdesk: Hotdesk) -> None:
     hotdesk.run("init", "sdcnd-term1")
 

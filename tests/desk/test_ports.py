@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hotdesk.desk.ports import is_free, listener, reserved_port
+from hotdesk.desk.ports import is_free, listener, reserved_port, reserved_ports
 from hotdesk.errors import DeskError
 
 if TYPE_CHECKING:
@@ -53,6 +53,14 @@ def test_a_fixed_one_that_is_taken_is_an_error_with_its_owner(address: str) -> N
             pass
 
     assert f"(process {os.getpid()}) listens on it" in caught.value.why
+
+
+def test_several_ports_are_had_at_once_and_each_once(taken: int) -> None:
+    wanted = {"simulator": taken, "tensorboard": taken, "third": taken}
+
+    with reserved_ports(wanted, others={taken + 1}) as ports:
+        assert len({*ports.values()}) == 3
+        assert min(ports.values()) > taken + 1
 
 
 def test_a_port_that_another_desk_is_about_to_take_is_left_to_it(taken: int) -> None:

@@ -20,7 +20,7 @@ REQUEST = ContainerRequest(
     home=Path("/data/home"),
     project=Path("/home/ann/project"),
     hostname="term1",
-    port=8899,
+    ports={8899: 8888},
 )
 HOST = Host(memory=8 << 30, time_zone="Europe/Berlin", environment={"http_proxy": "http://me:secret@proxy"})
 ANN = (1234, 5678)
@@ -49,7 +49,9 @@ def mounts(words: list[str]) -> dict[str, str]:
 
 def test_the_port_is_published_on_the_loopback_only() -> None:
     assert values("--publish", options()) == ["127.0.0.1:8899:8888"]
-    assert values("--publish", options(replace(REQUEST, port=None))) == []
+    assert values("--publish", options(replace(REQUEST, ports={}))) == []
+    several = options(replace(REQUEST, ports={8899: 8888, 4568: 4567}))
+    assert values("--publish", several) == ["127.0.0.1:8899:8888", "127.0.0.1:4568:4567"]
 
 
 def test_nothing_of_the_hosts_power_is_left() -> None:

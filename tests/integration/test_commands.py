@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -10,6 +11,7 @@ import sys
 import urllib.error
 import urllib.request
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,8 +19,6 @@ from tests.support.commandline import PROGRAM, Hotdesk
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.support.locked_index import LockedIndex
 
 pytestmark = pytest.mark.integration
@@ -61,6 +61,53 @@ def test_a_stale_lock_is_refused_with_what_changed(jupyter: Hotdesk, tmp_path: P
     assert (up.returncode, check.returncode) == (1, 1)
     assert "`attrs` was added to `[packages] pypi`" in up.stderr
     assert "run `hotdesk lock`" in up.stderr
+
+
+NOTEBOOK = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}}
+
+
+def test_the_checks_of_a_spec_are_run_on_the_desk(jupyter: Hotdesk, tmp_path: Path) -> None:
+    desk = _copy(jupyter, tmp_path)
+    for name, source in (("good", "print('6 times 7 is', 6 * 7)"), ("bad", "print(1); 1 / 0")):
+        cell: dict[str, object] = {
+            "cell_type": "code",
+            "id": "a",
+            "metadata": {},
+            "outputs": [],
+            "execution_count": None,
+        }
+        cells = [cell | {"source": [source]}]
+        (desk.folder / f"{name}.ipynb").write_text(json.dumps(NOTEBOOK | {"cells": cells}))
+    with (desk.folder / "hotdesk.toml").open("a") as spec:
+        spec.write('[checks]\nimports = ["numpy"]\ncommands = ["echo no; false"]\n')
+        spec.write('notebooks = ["good.ipynb", "bad.ipynb"]\n')
+
+    done = desk.try_("check")
+    told = desk.try_("check", "--json", "-o", "pages")
+
+    assert done.returncode == told.returncode == 1
+    assert [line[:24].rstrip() for line in done.stdout.splitlines() if line.startswith(("ok", "FAIL"))] == [
+        "ok    import numpy",
+        "FAIL  echo no; false",
+        "ok    good.ipynb",
+        "FAIL  bad.ipynb",
+    ]
+    assert "2 of 4 passed, 2 failed" in done.stdout
+    assert "ZeroDivisionError: division by zero" in done.stdout
+    assert done.stderr == ""
+    numpy, _, good, bad = json.loads(told.stdout)
+    assert numpy["version"]
+    assert 0 < numpy["seconds"] < 60
+    assert "6 times 7 is 42" in Path(good["page"]).read_text()
+    assert "ZeroDivisionError" in Path(bad["page"]).read_text()
+    assert {path.name for path in (desk.folder / "pages").iterdir()} == {"good.html", "bad.html"}
+
+
+def test_a_spec_without_checks_is_not_taken_for_one_that_passes(jupyter: Hotdesk, tmp_path: Path) -> None:
+    done = _copy(jupyter, tmp_path).try_("check")
+
+    assert done.returncode == 2
+    assert "says nothing about what to check" in done.stderr
 
 
 def test_blanks_and_line_ends_do_not_make_a_lock_stale(jupyter: Hotdesk, tmp_path: Path) -> None:

@@ -73,6 +73,12 @@ def get(url: str, path: str, token: str | None = None, **headers: str) -> int:
         connection.close()
 
 
+def answers(url: str) -> bool:
+    with suppress(OSError, http.client.HTTPException):
+        return get(url, "/", token="") == http.client.OK
+    return False
+
+
 def test_it_answers_and_only_to_its_token(opened: Hotdesk) -> None:
     url = opened.run("url").strip()
 
@@ -86,6 +92,22 @@ def test_it_answers_and_only_to_its_token(opened: Hotdesk) -> None:
         18950,
         opened.environment["HOTDESK_ENGINE"],
     )
+
+
+def test_what_listens_on_its_further_ports_is_reached(hotdesk: Hotdesk, either_engine: Engine) -> None:
+    with (hotdesk.folder / "hotdesk.toml").open("a") as spec:
+        spec.write("[ports]\nsimulator = 18945\n")
+    with closing(socket.create_server(("127.0.0.1", 18945))):
+        opened = hotdesk.json("up", "--port", "18944")
+    url = hotdesk.run("url", "simulator").strip()
+
+    [container] = containers_of(either_engine, hotdesk)
+    serve = "python -m http.server -b $HOTDESK_ADDRESS $HOTDESK_PORT_SIMULATOR"
+    either_engine.ask("exec", "--detach", container["Id"], "sh", "-c", serve)
+
+    assert opened["ports"] == {"simulator": 18946}
+    assert url == "http://127.0.0.1:18946"
+    eventually(lambda: answers(url))
 
 
 def test_nobody_but_the_host_itself_reaches_it(opened: Hotdesk, either_engine: Engine) -> None:

@@ -19,12 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.desk.on_record import THIS_BOOT, something_runs
 from tests.support.folders import open_folder
 from tests.support.processes import alive, pid_one, processes_inside
 from tests.support.waiting import eventually
 
 from hotdesk import desk as desks
 from hotdesk.desk import Desk, DeskOrder
+from hotdesk.desk import folder as folders
 from hotdesk.desk.folder import is_locked
 from hotdesk.desk.ports import is_free
 from hotdesk.engines.waiting import kept_command_of
@@ -228,6 +230,25 @@ def test_what_is_in_the_home_cannot_open_it_to_all(order: DeskOrder) -> None:
 
     assert get(desk, "/api/contents", desk.token) == http.client.OK
     assert get(desk, "/api/contents", None) == http.client.FORBIDDEN
+
+
+def test_its_servers_are_told_ports_that_no_other_desk_was_given(order: DeskOrder) -> None:
+    folder = folders.desk_folder("other")
+    folders.make_folder(folder)
+    other = Desk("other", folder, order.root, None, 18882, "t", 0, THIS_BOOT, ports={"simulator": 18883})
+    folders.write_desk(other)
+    with something_runs(other), closing(socket.create_server(("127.0.0.1", 18884))):
+        desk = desks.open_desk(replace(order, ports={"simulator": 18883, "tensor-board": 18881})).desk
+
+    jupyter = kept_command_of(pid_one(desk))
+    variables = Path(f"/proc/{jupyter}/environ").read_bytes().split(b"\0")
+    assert desk.ports == {"simulator": 18885, "tensor-board": 18881}
+    assert {
+        b"HOTDESK_ADDRESS=127.0.0.1",
+        b"HOTDESK_PORT_SIMULATOR=18885",
+        b"HOTDESK_PORT_TENSOR_BOARD=18881",
+    } <= {*variables}
+    assert desks.find("first").ports == desk.ports
 
 
 def test_a_taken_port_that_was_asked_for_is_an_error_that_names_who_has_it(order: DeskOrder) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from hotdesk.errors import SpecError, UsageError
-from hotdesk.spec.edit import add_requirements, remove_requirements
+from hotdesk.spec import parse_spec
+from hotdesk.spec.edit import add_notebooks, add_requirements, remove_requirements
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,3 +88,16 @@ def test_what_cannot_be_done_is_said(call: Callable[[str], str], told: str) -> N
 def test_a_spec_with_problems_is_not_edited() -> None:
     with pytest.raises(SpecError):
         add_requirements(DESK + "[pakages]\n", ["x"])
+
+
+@pytest.mark.parametrize(
+    "checks", ["", "[checks]  # mine\nimports = []\n", '[checks]\nnotebooks = ["z.ipynb"]\n']
+)
+def test_notebooks_are_added_to_the_checks(checks: str) -> None:
+    text = DESK + checks
+
+    edited = add_notebooks(text, ["a.ipynb", "b/c.ipynb"])
+
+    before = parse_spec(text).checks
+    assert parse_spec(edited).checks == replace(before, notebooks=(*before.notebooks, "a.ipynb", "b/c.ipynb"))
+    assert ("# mine" in edited) == ("# mine" in text)

@@ -36,6 +36,7 @@ def test_the_template_is_a_spec_of_two_variants() -> None:
 
     assert {"keras", "moviepy", "scikit-image"} <= set(spec.pypi)
     assert spec.variants["gpu"].gpu
+    assert spec.ports == {"simulator": 4567, "tensorboard": 6006}
     assert any(text.startswith("tensorflow-cpu") for text in spec.variants["cpu"].pypi)
 
 
@@ -97,6 +98,14 @@ imports = ["import x"]
         ("", "line 1: `[desk]` is missing"),
         ("[desk]\nname = 'a'\n", "`desk.python` is missing"),
         (DESK + "[jupyter]\nport = 70000\n", "line 6: 70000 is not a port"),
+        (DESK + "[ports]\nsimulator = 0\n", "line 6: 0 is not a port"),
+        (DESK + "[ports]\nSim = 4567\n", "line 6: `Sim` cannot be the name of a port"),
+        (DESK + "[ports]\na = 8888\n", "line 6: 8888 is Jupyter's own port"),
+        (DESK + "[jupyter]\nport = 9000\n[ports]\na = 9000\n", "line 8: 9000 is Jupyter's own port"),
+        (DESK + "[ports]\na = 4567\nb = 4567\n", "line 7: 4567 is the port of `a` already"),
+        (DESK + '[checks]\nnotebooks = ["a.py"]\n', "line 6: `a.py` is not the name of a notebook"),
+        (DESK + '[checks]\nnotebooks = ["../a.ipynb"]\n', "line 6: `../a.ipynb` is not in the project"),
+        (DESK + '[checks]\nnotebooks = ["/a.ipynb"]\n', "line 6: `/a.ipynb` is not in the project"),
         (DESK.replace("3.13", "3.11"), 'line 3: `debian:trixie` has no Python "3.11"'),
         (DESK + "platforms = []\n", "line 5: `desk.platforms` is empty"),
         (DESK + "[packages\n", "line 5: this is not TOML"),

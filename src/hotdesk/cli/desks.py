@@ -127,6 +127,8 @@ def _print_opened(opened: Opened, as_json: bool) -> None:
     wanted = int(desk.labels.get("port", desk.port))
     if wanted != desk.port and not opened.already:
         click.echo(f"port {wanted} is taken; this desk listens on {desk.port}", err=True)
+    for server, port in desk.ports.items():
+        click.echo(f"{server}: port {port}", err=True)
     state = "is open already" if opened.already else "is open"
     click.echo(f"{desk.name} ({desk.labels.get('variant', '')}) {state} on {desk.project}", err=True)
     click.echo(desk.url)
@@ -188,6 +190,7 @@ def _as_json(desk: Desk, how: Condition) -> dict[str, object]:
         "state": how.state,
         "exit_code": how.exit_code,
         "port": desk.port or None,
+        "ports": dict(desk.ports),
         "folder": None if desk.project is None else str(desk.project),
         "home": str(desk.home),
         "started": desk.started or None,
@@ -240,14 +243,54 @@ def logs_command(name: str | None, follow: bool) -> None:
         sys.stdout.flush()
 
 
-@click.command("url", short_help="Print a running desk's URL.", epilog="Example: `hotdesk url sdcnd-term1`.")
+@click.command(
+    "url",
+    short_help="Print a running desk's URL.",
+    epilog="Example: `hotdesk url sdcnd-term1`; `hotdesk url simulator` where the spec has such a port.",
+)
 @_name_argument
-def url_command(name: str | None) -> None:
-    """Print a running desk's URL, with its token."""
+@click.argument("server", required=False)
+def url_command(name: str | None, server: str | None) -> None:
+    """Print a running desk's URL, with its token.
+
+    SERVER is one of the names in the spec's `[ports]`, and its URL is printed then. Alone, it may stand in
+    place of NAME, unless a desk is called so.
+    """
+    desk, server = _desk_and_server(name, server)
+    _require_running(desk)
+    click.echo(_url_of_server(desk, server) if server else desk.url)
+
+
+def _desk_and_server(name: str | None, server: str | None) -> tuple[Desk, str | None]:
+    """The first word may be either."""
+    from hotdesk.desk import survey
+
+    if name is None or server is not None:
+        return _the_desk(name), server
+    readable, damaged = survey()
+    is_desk = name in [*(desk.name for desk in readable), *(desk.name for desk in damaged)]
+    if is_desk or not any(name in desk.ports for desk in readable):
+        return _the_desk(name), None
+    return _the_desk(None), name
+
+
+def _url_of_server(desk: Desk, server: str) -> str:
+    from hotdesk.errors import UsageError
+
+    if server not in desk.ports:
+        known = ", ".join(f"`{name}`" for name in desk.ports)
+        raise UsageError(
+            f"the desk `{desk.name}` has no port `{server}`",
+            why=f"it was opened with {known}" if known else "it was opened with none but Jupyter's",
+            hint="add it to the spec's `[ports]`, stop the desk and open it again",
+        )
+    return f"http://127.0.0.1:{desk.ports[server]}"
+
+
+def _require_running(desk: Desk) -> None:
     from hotdesk.desk import condition
     from hotdesk.errors import DeskError
 
-    desk = _the_desk(name)
     found = condition(desk)
     if found.problem:
         raise found.problem
@@ -261,7 +304,6 @@ def url_command(name: str | None) -> None:
         raise DeskError(
             f"the desk `{desk.name}` is not running", hint=f"open it: `hotdesk start {desk.name}`"
         )
-    click.echo(desk.url)
 
 
 @click.command(

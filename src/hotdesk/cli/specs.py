@@ -12,7 +12,7 @@ from hotdesk.cli.output import json_option, print_json, print_table
 from hotdesk.cli.progress import show_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from hotdesk.lock import Lock
     from hotdesk.project import Project
@@ -45,7 +45,8 @@ def templates_command(as_json: bool) -> None:
     epilog="Example: `hotdesk init sdcnd-term1` starts from the self-driving-car desk.",
 )
 @click.argument("template", required=False)
-def init_command(template: str | None) -> None:
+@click.option("--with-projects", is_flag=True, help="Copy the template's worked projects as well.")
+def init_command(template: str | None, with_projects: bool) -> None:
     """Write a spec (hotdesk.toml) here; with TEMPLATE, that desk's spec and lock."""
     from hotdesk.errors import UsageError
     from hotdesk.lock import LOCK_NAME
@@ -59,13 +60,59 @@ def init_command(template: str | None) -> None:
                 f"there is a `{name}` here already", hint="remove it first, or go to another folder"
             )
     if template is None:
+        if with_projects:
+            raise UsageError(
+                "projects come with a template", hint="`hotdesk init sdcnd-term1 --with-projects`"
+            )
         (folder / SPEC_NAME).write_text(starter_spec(folder.name), encoding="utf-8")
         click.echo(f"wrote {SPEC_NAME}; say in it what is on the desk, then `hotdesk lock` and `hotdesk up`")
         return
     source = read_template(template)
+    projects = _copy_projects(template, folder) if with_projects else []
     for path in (source.spec_path, source.lock_path):
         (folder / path.name).write_bytes(path.read_bytes())
+    if projects:
+        _check_notebooks(folder, projects)
+        click.echo(f"wrote {', '.join(projects)}; `hotdesk check` runs their notebooks")
     click.echo(f"wrote {SPEC_NAME} and {LOCK_NAME}; `hotdesk up` opens the desk")
+
+
+def _copy_projects(template: str, folder: Path) -> list[str]:
+    """The names of the folders that were written; none where one of them is there already."""
+    import shutil
+
+    from hotdesk.errors import UsageError
+    from hotdesk.project import template_projects
+
+    sources = sorted(path for path in template_projects(template).iterdir() if path.is_dir())
+    for source in sources:
+        if (folder / source.name).exists():
+            raise UsageError(
+                f"there is a `{source.name}` here already", hint="move it away, or go to another folder"
+            )
+    for source in sources:
+        shutil.copytree(
+            source,
+            folder / source.name,
+            copy_function=shutil.copyfile,  # hotdesk's own may be read-only
+            ignore=shutil.ignore_patterns("__pycache__", ".*"),
+        )
+    return [source.name for source in sources]
+
+
+def _check_notebooks(folder: Path, projects: Sequence[str]) -> None:
+    """Have the spec in `folder` check the notebooks that were copied there."""
+    from hotdesk.spec import SPEC_NAME
+    from hotdesk.spec.edit import add_notebooks
+
+    path = folder / SPEC_NAME
+    notebooks = [
+        found.relative_to(folder).as_posix()
+        for project in projects
+        for found in sorted((folder / project).glob("*.ipynb"))
+    ]
+    if notebooks:
+        path.write_text(add_notebooks(path.read_text(encoding="utf-8"), notebooks), encoding="utf-8")
 
 
 @click.command(

@@ -5,6 +5,7 @@
         home/                    the desk's own home; it persists
         keep/                    copies that the caller wants kept beside the desk: its spec, its lock
         log                      what Jupyter said
+        checks/                  notebooks that `hotdesk check` executed, as HTML
         open.html                leads a browser to the running desk
         status                   what bubblewrap reported: pid 1, at the end the exit code
         alive                    locked by the sandbox's pid 1 for as long as anything runs inside
@@ -52,6 +53,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 class Desk:
     """A desk as it was last started. `started` is in seconds since 1970.
 
+    `ports` are those of the host that lead to the desk's servers beside Jupyter, by the names that they have.
     `labels` are the caller's own, but `port`, where there is one, is a port: the one that was wanted.
 
     One that is only registered so far has no `root`, and its times, port and token are empty. `stopped` tells
@@ -69,6 +71,7 @@ class Desk:
     boot: str
     stopped: bool = False
     early: bool = False
+    ports: Mapping[str, int] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -155,6 +158,7 @@ def write_desk(desk: Desk) -> None:
         "boot": desk.boot,
         "stopped": desk.stopped,
         "early": desk.early,
+        "ports": dict(desk.ports),
         "labels": dict(desk.labels),
     }
     write_private(desk.folder / "desk.json", json.dumps(document, indent=1).encode())
@@ -280,9 +284,12 @@ def _desk(document: dict[str, Any], folder: Path) -> Desk:
     port, started = int(document["port"]), float(document["started"])
     labels = {str(name): str(value) for name, value in document["labels"].items()}
     wanted = int(labels.get("port", "1"))
-    if not (0 <= port <= _LAST_PORT and 1 <= wanted <= _LAST_PORT and math.isfinite(started)):
-        raise ValueError(f"port {port}, wanted {wanted}, started {started}")
-    "".join([*labels, *labels.values()]).encode()  # half of a surrogate pair cannot be printed
+    ports = {str(name): int(number) for name, number in document.get("ports", {}).items()}
+    if not (0 <= port <= _LAST_PORT and math.isfinite(started)):
+        raise ValueError(f"port {port}, started {started}")
+    if not all(1 <= number <= _LAST_PORT for number in (wanted, *ports.values())):
+        raise ValueError(f"wanted port {wanted}, further ports {ports}")
+    "".join([*labels, *labels.values(), *ports]).encode()  # half of a surrogate pair cannot be printed
     return Desk(
         name=folder.name,
         folder=folder,
@@ -294,6 +301,7 @@ def _desk(document: dict[str, Any], folder: Path) -> Desk:
         boot=str(document["boot"]),
         stopped=bool(document["stopped"]),
         early=bool(document.get("early")),
+        ports=ports,
         labels=labels,
     )
 

@@ -13,7 +13,7 @@ from hotdesk.desk import jupyter
 from hotdesk.desk.runner import CONTAINER_RECORD, Activity
 from hotdesk.engines import containers
 from hotdesk.engines.client import ENGINES, Client
-from hotdesk.engines.request import PORT, ContainerRequest, LoadedImage
+from hotdesk.engines.request import ANYWHERE, PORT, ContainerRequest, LoadedImage
 from hotdesk.portable.files import SAFELY
 from hotdesk.portable.machine import user_ids
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from hotdesk.engines.request import ContainerEngineName
     from hotdesk.errors import EngineError
 
-_ANYWHERE = "0.0.0.0"  # noqa: S104  # inside; the engine leads the host's loopback there
 _OPTIONS = (
     "--ServerApp.allow_root=True",  # where the caller is, or is taken for root inside
     "--ServerApp.allow_remote_access=False",  # or a page from elsewhere could call itself by another name
@@ -110,10 +109,10 @@ class ContainerRunner:
     def _request(self, order: DeskOrder, desk: Desk) -> ContainerRequest:
         assert isinstance(order.root, LoadedImage)
         return ContainerRequest.of(
-            jupyter.request(order, desk, _ANYWHERE, PORT, *_OPTIONS),
+            jupyter.request(order, desk, ANYWHERE, PORT, order.ports, *_OPTIONS),
             order.root,
             self._name,
             order.limits,
-            port=desk.port,
+            ports={desk.port: PORT, **{desk.ports[name]: inside for name, inside in order.ports.items()}},
             log=desk.log,
         )

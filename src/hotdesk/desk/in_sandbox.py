@@ -36,7 +36,7 @@ class SandboxRunner:
 
     def start(self, order: DeskOrder, desk: Desk, record: Callable[[], None]) -> None:
         assert isinstance(order.root, Root)
-        request = RunRequest.of(jupyter.request(order, desk, LOOPBACK, desk.port), order.root)
+        request = RunRequest.of(jupyter.request(order, desk, LOOPBACK, desk.port, desk.ports), order.root)
         sandbox.check(request)
         with _files(self._folder) as (output, status, alive):
             record()

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from hotdesk.engines.host import port_variables
 from hotdesk.engines.request import WORK, Request
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hotdesk.desk.folder import Desk
     from hotdesk.desk.order import DeskOrder
 
@@ -15,14 +18,23 @@ if TYPE_CHECKING:
 _PAGE = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
 
 
-def request(order: DeskOrder, desk: Desk, address: str, port: int, *further: str) -> Request:
-    """Jupyter with `further` options, listening on this address and port as it sees them."""
+def request(
+    order: DeskOrder, desk: Desk, address: str, port: int, ports: Mapping[str, int], *further: str
+) -> Request:
+    """Jupyter with `further` options, listening on this address and port as it sees them.
+
+    The desk's further servers are to listen on that address too, and on `ports`.
+    """
     return Request(
         command=(*_command(address, port), *further, *order.jupyter),
         home=desk.home,
         project=order.project,
         hostname=order.name,
-        environment={"JUPYTER_CONFIG_PATH": "/run/hotdesk/jupyter", **order.environment},
+        environment={
+            "JUPYTER_CONFIG_PATH": "/run/hotdesk/jupyter",
+            **port_variables(address, ports),
+            **order.environment,
+        },
         hidden=order.hidden,
         files=_files(desk),
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from hotdesk.desk import folder as folders
 from hotdesk.desk.folder import Desk
-from hotdesk.desk.ports import is_free, port_taken, reserved_port
+from hotdesk.desk.ports import is_free, port_taken, reserved_port, reserved_ports
 from hotdesk.desk.register import Damaged, claim, desks, find, release
 from hotdesk.desk.runner import new_runner, runner_of
 from hotdesk.desk.state import condition, runs, this_boot, wait_until_ready
@@ -108,7 +108,8 @@ def early_desk(order: DeskOrder) -> Iterator[EarlyDesk | None]:
             return
         runner_of(folder).end()
         port = held.enter_context(reserved_port(order.port, fixed=order.port_fixed))
-        early = EarlyDesk(order, _new_desk(order, folder, port))
+        ports = held.enter_context(_further_ports(order, port))
+        early = EarlyDesk(order, _new_desk(order, folder, port, ports))
         try:
             _launch(order, early.desk, record=replace(before, early=True, stopped=False))
             yield early
@@ -190,8 +191,8 @@ def remove(name: str, *, force: bool = False) -> None:
 def _start_on_a_free_port(order: DeskOrder, folder: Path) -> Desk:
     wanted = order.port
     for _ in range(_ATTEMPTS):
-        with reserved_port(wanted, fixed=order.port_fixed) as port:
-            desk = _new_desk(order, folder, port)
+        with reserved_port(wanted, fixed=order.port_fixed) as port, _further_ports(order, port) as ports:
+            desk = _new_desk(order, folder, port, ports)
             try:
                 _start(order, desk)
                 wait_until_ready(desk)
@@ -219,7 +220,20 @@ def _start(order: DeskOrder, desk: Desk) -> None:
     _launch(order, desk, record=desk)
 
 
-def _new_desk(order: DeskOrder, folder: Path, port: int) -> Desk:
+@contextmanager
+def _further_ports(order: DeskOrder, jupyter: int) -> Iterator[dict[str, int]]:
+    """Nothing may listen there for hours: what other running desks were given counts as taken."""
+    given = {
+        port
+        for desk in (desks() if order.ports else ())
+        if desk.ports and desk.name != order.name and condition(desk).state == "running"
+        for port in (*desk.ports.values(), desk.port)
+    }
+    with reserved_ports(order.ports, {*given, jupyter}) as ports:
+        yield ports
+
+
+def _new_desk(order: DeskOrder, folder: Path, port: int, ports: Mapping[str, int]) -> Desk:
     return Desk(
         name=order.name,
         folder=folder,
@@ -229,6 +243,7 @@ def _new_desk(order: DeskOrder, folder: Path, port: int) -> Desk:
         token=base64.urlsafe_b64encode(os.urandom(32)).rstrip(b"=").decode(),
         started=time.time(),
         boot=this_boot(),
+        ports=ports,
         labels=order.labels,
     )
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 class DeskOrder:
     """What to start; whether the sandbox or a container engine does it is decided by its `root`.
 
-    With `port_fixed`, `port` or an error; else the next free one from `port` on. `keep` are files to be kept
-    beside the desk, by name. `jupyter` are further arguments of `jupyter lab`. `hidden` as in
-    `Request`.
+    With `port_fixed`, `port` or an error; else the next free one from `port` on. `ports` are what
+    further servers want, by name; each gets the next free one. `keep` are files to be kept beside the desk,
+    by name. `jupyter` are further arguments of `jupyter lab`. `hidden` as in `Request`.
     """
 
     name: str
@@ -29,6 +29,7 @@ class DeskOrder:
     project: Path | None
     port: int = 8888
     port_fixed: bool = False
+    ports: Mapping[str, int] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     keep: Mapping[str, bytes] = field(default_factory=dict)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,19 +14,21 @@ from hotdesk.errors import DeskError
 from hotdesk.portable.locks import try_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator, Mapping
 
 LOOPBACK = "127.0.0.1"
 _LISTEN = "0A"
 
 
 @contextmanager
-def reserved_port(wanted: int, *, fixed: bool) -> Iterator[int]:
+def reserved_port(wanted: int, *, fixed: bool, others: Container[int] = ()) -> Iterator[int]:
     """A port that is free and that no other desk, whoever's, is about to take; `wanted` where possible.
 
-    With `fixed`, `wanted` or `DeskError`.
+    With `fixed`, `wanted` or `DeskError`. It is none of `others`.
     """
     for port in range(wanted, 65536):
+        if port in others:
+            continue
         with try_name(f"port-{port}", data_path() / "ports") as ours:
             if ours and is_free(port):
                 yield port
@@ -34,6 +36,16 @@ def reserved_port(wanted: int, *, fixed: bool) -> Iterator[int]:
         if fixed:
             raise port_taken(port)
     raise DeskError(f"no port from {wanted} on is free", hint="give another with --port")
+
+
+@contextmanager
+def reserved_ports(wanted: Mapping[str, int], others: Container[int]) -> Iterator[dict[str, int]]:
+    """The same for several, by their names."""
+    with ExitStack() as held:
+        yield {
+            name: held.enter_context(reserved_port(port, fixed=False, others=others))
+            for name, port in wanted.items()
+        }
 
 
 def is_free(port: int) -> bool:

@@ -15,7 +15,7 @@ from hotdesk.engines.client import ENGINES, Client
 from hotdesk.engines.folders import below, check_folders
 from hotdesk.engines.host import CA_INSIDE, Host, desk_environment, read_host
 from hotdesk.engines.on_linux import call
-from hotdesk.engines.request import HOME, PORT, USER, USER_ID, WORK
+from hotdesk.engines.request import HOME, USER, USER_ID, WORK
 from hotdesk.portable.machine import user_ids
 
 if TYPE_CHECKING:
@@ -132,7 +132,11 @@ def _limits(request: ContainerRequest, host: Host) -> list[str]:
 def _network(request: ContainerRequest) -> list[str]:
     if request.network == "none":
         return ["--network", "none"]
-    return ["--publish", f"127.0.0.1:{request.port}:{PORT}"] if request.port else []
+    return [
+        option
+        for outside, inside in request.ports.items()
+        for option in ("--publish", f"127.0.0.1:{outside}:{inside}")
+    ]
 
 
 def _environment(request: ContainerRequest, host: Host) -> list[str]:

@@ -132,6 +132,14 @@ def _text(path: Path) -> str:
         return ""
 
 
+def port_variables(address: str, ports: Mapping[str, int]) -> dict[str, str]:
+    """What tells a desk's servers where to listen."""
+    variables = {"HOTDESK_ADDRESS": address}
+    for name, port in ports.items():
+        variables[f"HOTDESK_PORT_{name.upper().replace('-', '_')}"] = str(port)
+    return variables
+
+
 def desk_environment(request: Request, host: Host) -> dict[str, str]:
     """Every variable that the command sees."""
     environment = {

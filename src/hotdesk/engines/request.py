@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ WORK = f"{HOME}/work"
 PREFIX = "/opt/desk"
 PORT = 8888
 """Where Jupyter listens in a container, whatever port of the host leads there."""
+ANYWHERE = "0.0.0.0"  # noqa: S104  # in a container; the engine leads the host's loopback there
+NO_PORTS: Mapping[int, int] = MappingProxyType({})
 
 MOUNT_POINTS = (
     "home",
@@ -100,13 +103,13 @@ class ContainerRequest(Request):
     """One command in a container.
 
     `name` is the container's. `network` "host" is the engine's own network, from which the host is reached
-    as from elsewhere. `port` of the host's loopback leads to `PORT` inside. `log`, a file of the host, takes
+    as from elsewhere. `ports` of the host's loopback lead to ports inside. `log`, a file of the host, takes
     what the command says.
     """
 
     image: LoadedImage
     name: str
-    port: int | None = None
+    ports: Mapping[int, int] = field(default_factory=dict)
     log: Path | None = None
     limits: Limits = NO_LIMITS
 
@@ -118,10 +121,10 @@ class ContainerRequest(Request):
         name: str,
         limits: Limits,
         *,
-        port: int | None = None,
+        ports: Mapping[int, int] = NO_PORTS,
         log: Path | None = None,
     ) -> ContainerRequest:
-        return cls(image=image, name=name, limits=limits, port=port, log=log, **_shared(request))
+        return cls(image=image, name=name, limits=limits, ports=ports, log=log, **_shared(request))
 
 
 def _shared(request: Request) -> dict[str, Any]:

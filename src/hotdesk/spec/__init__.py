@@ -6,14 +6,15 @@ from hotdesk.spec.spec import (
     OCI,
     PLATFORMS,
     SPEC_NAME,
+    Checks,
     Spec,
     Variant,
     decode_spec,
-    explain_stale,
     parse_spec,
     read_spec,
     starter_spec,
 )
+from hotdesk.spec.staleness import explain_stale
 
 __all__ = [
     "BASES",
@@ -21,6 +22,7 @@ __all__ = [
     "OCI",
     "PLATFORMS",
     "SPEC_NAME",
+    "Checks",
     "Spec",
     "Variant",
     "decode_spec",

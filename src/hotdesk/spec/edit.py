@@ -31,6 +31,20 @@ def remove_requirements(
     return _Edit(text, debian, variant).remove(names)
 
 
+def add_notebooks(text: str, paths: Sequence[str]) -> str:
+    """`text` with these notebooks at the end of `[checks] notebooks`."""
+    document: Any = tomlkit.parse(text)
+    checks = document.setdefault("checks", tomlkit.table())
+    if "notebooks" not in checks:
+        _put(checks, "notebooks")
+    for path in paths:
+        checks["notebooks"].add_line(path, indent="  ")
+    checks["notebooks"].add_line(indent="")
+    edited = tomlkit.dumps(document)
+    parse_spec(edited)
+    return edited
+
+
 class _Edit:
     def __init__(self, text: str, debian: bool, variant: str | None) -> None:
         self.mark = "\ufeff" if text.startswith("\ufeff") else ""

@@ -21,10 +21,8 @@ from hotdesk.spec.requirements import (
 from hotdesk.spec.toml_table import Keys, Table, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
-
-    from hotdesk.lock import Lock
 
 SPEC_NAME = "hotdesk.toml"
 PLATFORMS = ("linux/amd64", "linux/arm64")
@@ -32,8 +30,11 @@ BASES = {"debian:trixie": "3.13", "debian:bookworm": "3.11"}
 OCI = "oci:"
 OLDEST_PYTHON = 11
 DEFAULT_VARIANT = "default"
+DEFAULT_PORT = 8888
+"""Jupyter's, and in a container always."""
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?", re.ASCII)
 _PYTHON = re.compile(r"3\.([1-9][0-9])")
+_SERVER = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _IMPORT = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 
 
@@ -48,8 +49,20 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True)
+class Checks:
+    """What must hold on a desk; `notebooks` are paths below the project folder."""
+
+    imports: tuple[str, ...] = ()
+    commands: tuple[str, ...] = ()
+    notebooks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Spec:
-    """`hotdesk.toml`, checked; requirements are canonical, `platforms` is empty where it does not say."""
+    """`hotdesk.toml`, checked; requirements are canonical, `platforms` is empty where it does not say.
+
+    `port` is Jupyter's; `ports` are those of the desk's other servers, by the name that the spec gives them.
+    """
 
     name: str
     description: str
@@ -60,8 +73,8 @@ class Spec:
     debian: tuple[str, ...]
     variants: Mapping[str, Variant]
     port: int
-    imports: tuple[str, ...]
-    commands: tuple[str, ...]
+    ports: Mapping[str, int]
+    checks: Checks
 
     def inputs(self) -> Inputs:
         """What the lock depends on: two spellings of one spec have equal inputs."""
@@ -157,45 +170,6 @@ debian = []
 """
 
 
-def explain_stale(lock: Lock, spec: Spec) -> str | None:
-    """What changed in the spec since the lock was made; None where the lock is fresh."""
-    old, new = lock.inputs, spec.inputs()
-    if old == new:
-        return None
-    changes = [
-        f"`{key}` was changed from `{before}` to `{after}`"
-        for key, before, after in (("python", old.python, new.python), ("base", old.base, new.base))
-        if before != after
-    ]
-    changes += _list_changes("[desk] platforms", old.platforms, new.platforms)
-    changes += _list_changes("[packages] pypi", old.pypi, new.pypi)
-    changes += _list_changes("[packages] debian", old.debian, new.debian)
-    for name in sorted({*old.variants, *new.variants}):
-        if name not in new.variants or name not in old.variants:
-            what = "added" if name in new.variants else "removed"
-            changes.append(f"the variant `{name}` was {what}")
-            continue
-        for number, key in enumerate(("pypi", "debian")):
-            where = f"[variants.{name}] {key}"
-            changes += _list_changes(where, old.variants[name][number], new.variants[name][number])
-    return "; ".join(changes) or "the same is there in another order"
-
-
-def _list_changes(where: str, old: tuple[str, ...], new: tuple[str, ...]) -> Iterator[str]:
-    def package(text: str) -> str:
-        return re.split(r"[\[<>=!~;]", text, maxsplit=1)[0]
-
-    gone = {package(text): text for text in old if text not in new}
-    for text in (text for text in new if text not in old):
-        before = gone.pop(package(text), None)
-        if before:
-            yield f"`{before}` was changed to `{text}` in `{where}`"
-        else:
-            yield f"`{text}` was added to `{where}`"
-    for text in gone.values():
-        yield f"`{text}` was removed from `{where}`"
-
-
 def _spec(document: Table) -> Spec | None:
     if "desk" not in document.data:
         document.problem(
@@ -207,7 +181,8 @@ def _spec(document: Table) -> Spec | None:
     packages.finish()
     variants = _variants(document.table("variants"), pypi, debian)
     port = _port(document.table("jupyter"))
-    imports, commands = _checks(document.table("checks"))
+    ports = _ports(document.table("ports"), port)
+    checks = _checks(document.table("checks"))
     document.finish()
     if document.problems:
         return None
@@ -221,8 +196,8 @@ def _spec(document: Table) -> Spec | None:
         debian=tuple(debian),
         variants=variants,
         port=port,
-        imports=imports,
-        commands=commands,
+        ports=ports,
+        checks=checks,
     )
 
 
@@ -337,24 +312,57 @@ def _debian(table: Table, common: Iterable[str] = ()) -> list[str]:
 
 
 def _port(jupyter: Table) -> int:
-    value = jupyter.take("port", int, "a whole number")
+    port = _port_number(jupyter, "port", DEFAULT_PORT)
     jupyter.finish()
-    port = value if isinstance(value, int) else 8888
-    if not 0 < port < 65536:
-        jupyter.problem(f"{port} is not a port; ports go from 1 to 65535", "port")
     return port
 
 
-def _checks(checks: Table) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    imports, commands = checks.strings("imports"), checks.strings("commands")
+def _ports(table: Table, jupyter: int) -> dict[str, int]:
+    ports: dict[str, int] = {}
+    for name in table.data:
+        if not _SERVER.fullmatch(name):
+            rule = "use up to 32 lowercase letters, digits and `-`, and begin with a letter"
+            table.problem(f"`{name}` cannot be the name of a port; {rule}", name)
+        port = _port_number(table, name, 0)
+        if port in (jupyter, DEFAULT_PORT):
+            table.problem(f"{port} is Jupyter's own port", name)
+        elif other := next((other for other in ports if ports[other] == port), ""):
+            table.problem(f"{port} is the port of `{other}` already", name)
+        ports[name] = port
+    return ports
+
+
+def _port_number(table: Table, key: str, default: int) -> int:
+    value = table.take(key, int, "a whole number")
+    port = value if isinstance(value, int) else default
+    if isinstance(value, int) and not 0 < port < 65536:
+        table.problem(f"{port} is not a port; ports go from 1 to 65535", key)
+    return port
+
+
+def _checks(table: Table) -> Checks:
+    imports, commands = table.strings("imports"), table.strings("commands")
+    notebooks = table.strings("notebooks")
     for index, name in imports:
         if not _IMPORT.fullmatch(name):
-            checks.problem(f"`{name}` is not a module that Python can import", "imports", index)
+            table.problem(f"`{name}` is not a module that Python can import", "imports", index)
     for index, command in commands:
         if not command.strip():
-            checks.problem("a command is empty", "commands", index)
-    checks.finish()
-    return tuple(name for _, name in imports), tuple(command for _, command in commands)
+            table.problem("a command is empty", "commands", index)
+    for index, path in notebooks:
+        if reason := _no_notebook(path):
+            table.problem(f"`{path}` {reason}", "notebooks", index)
+    table.finish()
+    texts = (tuple(text for _, text in found) for found in (imports, commands, notebooks))
+    return Checks(*texts)
+
+
+def _no_notebook(path: str) -> str:
+    if not path.endswith(".ipynb") or not path.isprintable():
+        return "is not the name of a notebook; it ends in `.ipynb`"
+    if path.startswith("/") or ".." in path.split("/"):
+        return "is not in the project folder; write it as seen from the spec"
+    return ""
 
 
 def _check_name(table: Table, name: str, what: str, key: str) -> None:
