@@ -156,8 +156,18 @@ def jupyter_index(jupyter: Hotdesk) -> LockedIndex:
 @pytest.fixture(scope="session")
 def term1(namespaces: None, session_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Hotdesk:
     """A project made from the template, built from its lock: all of the course's packages."""
-    desk = Hotdesk(tmp_path_factory.mktemp("term1"), session_store, tmp_path_factory.mktemp("desks"))
-    desk.run("init", "sdcnd-term1")
+    return _from_template("sdcnd-term1", session_store, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def classic(namespaces: None, session_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Hotdesk:
+    """The same of the template on which the course's own code runs."""
+    return _from_template("sdcnd-term1-classic", session_store, tmp_path_factory)
+
+
+def _from_template(template: str, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Hotdesk:
+    desk = Hotdesk(tmp_path_factory.mktemp(template), store, tmp_path_factory.mktemp("desks"))
+    desk.run("init", template)
     built = desk.try_("run", "--", "true", timeout=600)
     if "hotdesk lock --upgrade" in built.stderr:
         warnings.warn(f"the template's lock has to be made anew:\n{built.stderr}", stacklevel=1)

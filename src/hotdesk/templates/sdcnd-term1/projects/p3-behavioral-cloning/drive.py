@@ -138,8 +138,8 @@ class Simulator(WebSocketHandler):
                 await self.on_event(json.loads(event[1]))
             elif packet in ("1", "41"):
                 self.close()
-        except (TypeError, ValueError, RecursionError) as problem:
-            print(f"passed over a packet that cannot be read: {problem}", flush=True)
+        except (TypeError, ValueError, RecursionError):
+            print(f"passed over a packet that cannot be read: {packet[:60]!r}", flush=True)
 
     async def on_event(self, event):
         match event:
