@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from hotdesk.lock import Artifact, LockedVariant
 
 TEMPLATE = "sdcnd-term1"
+CLASSIC = "sdcnd-term1-classic"
 VARIANT = "cpu"
 
 
@@ -132,9 +133,9 @@ class Hotdesk:
             }
         )
 
-    def make_project(self, base: str, python: str) -> None:
+    def make_project(self, base: str, python: str, template: str = TEMPLATE) -> None:
         """The template's `VARIANT` on another release, locked."""
-        spec = read_template(TEMPLATE).spec_path.read_text(encoding="utf-8")
+        spec = read_template(template).spec_path.read_text(encoding="utf-8")
         wanted: dict[str, Any] = tomllib.loads(spec)
         wanted["desk"].update({"base": base, "python": python, "platforms": [host_platform()]})
         wanted["variants"] = {VARIANT: wanted["variants"][VARIANT]}

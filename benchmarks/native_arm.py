@@ -35,8 +35,20 @@ class Native:
     def __init__(self, locked: LockedVariant, scratch: Path) -> None:
         self._environment = scratch / "native"
         self._home = scratch / "native-home"
-        self._work = scratch / "native-work"
+        self.work = scratch / "native-work"
         self._locked = locked
+
+    @property
+    def python(self) -> Path:
+        return self._environment / "bin/python"
+
+    def variables(self) -> dict[str, str]:
+        """The whole environment of what is run there."""
+        return {
+            "PATH": f"{self._environment}/bin:/usr/local/bin:/usr/bin:/bin",
+            "HOME": str(self._home),
+            "LANG": "C.UTF-8",
+        }
 
     def install(self) -> None:
         """Not part of any sample."""
@@ -45,34 +57,27 @@ class Native:
         uv = find_uv_bin()
         listed = self._environment.with_suffix(".txt")
         listed.write_text(packages.requirements(self._locked))
-        for folder in (self._home, self._work):
+        for folder in (self._home, self.work):
             folder.mkdir(exist_ok=True)
         run([uv, "venv", "--clear", "--python", _INTERPRETER, self._environment])
-        python = self._environment / "bin/python"
-        run(
-            [uv, "pip", "install", "--compile-bytecode", "--require-hashes", "--python", python, "-r", listed]
-        )
+        options: list[str | Path] = ["--compile-bytecode", "--require-hashes", "--python", self.python]
+        run([uv, "pip", "install", *options, "-r", listed])
 
     def open(self) -> float:
         """Seconds from the start of the process until Jupyter answers."""
         port = free_port()
-        env = {
-            "PATH": f"{self._environment}/bin:/usr/local/bin:/usr/bin:/bin",
-            "HOME": str(self._home),
-            "LANG": "C.UTF-8",
-            "JUPYTER_TOKEN": _TOKEN,
-        }
+        env = {**self.variables(), "JUPYTER_TOKEN": _TOKEN}
         words = [f"{self._environment}/bin/jupyter", "lab", "--no-browser", "--allow-root"]
         words += [
             f"--ServerApp.port={port}",
             "--ServerApp.port_retries=0",
-            f"--ServerApp.root_dir={self._work}",
+            f"--ServerApp.root_dir={self.work}",
         ]
         log_path = self._home / "log"
         with log_path.open("wb") as log:
             started = time.monotonic()
             process = subprocess.Popen(
-                words, env=env, cwd=self._work, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                words, env=env, cwd=self.work, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
 
         def still_running() -> None:

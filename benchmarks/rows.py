@@ -6,7 +6,7 @@ import sys
 import zipfile
 from typing import TYPE_CHECKING
 
-from benchmarks import big_wheel, image_rows, packages
+from benchmarks import big_wheel, image_rows, import_rows, packages
 from benchmarks.hotdesk_arm import TEMPLATE, VARIANT, Hotdesk, Sandbox, fetch_seconds
 from benchmarks.measure import BenchmarkError, PeakMemory, disk_usage, run, settle
 from benchmarks.native_arm import Native, host_base
@@ -296,5 +296,6 @@ ROWS: dict[int, tuple[Callable[[Bench, int], RowResult], int]] = {
     7: (image_rows.wheels_to_blobs, 5),
     8: (image_rows.one_package_in_an_image, 5),
     9: (image_rows.growth, 5),
+    10: (import_rows.imports, 10),
 }
 """Each row, and how many blocks it has unless told otherwise."""

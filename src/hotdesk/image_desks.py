@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +18,8 @@ from hotdesk.keys import IMAGE_NAME
 from hotdesk.opening import (
     Opening,
     as_it_runs,
+    as_it_was,
     check_folder,
-    kept_limits,
     labels_of,
     require,
     require_port,
@@ -150,7 +150,7 @@ def open_image_desk(
             "variant": str(source),
             "port": str(port or PORT),
             "image": image.id,
-            **labels_of(preparation.limits),
+            **labels_of(preparation),
         }
         kept = _Kept(image.id, found)
         opening = Opening(desk, preparation, labels, kept.files(), port_fixed=port is not None)
@@ -171,7 +171,7 @@ def reopen_image_desk(desk: Desk, preparation: Preparation, *, port: int | None 
     """A stopped desk as it was, from the very image that it was opened with."""
     require_port(desk, port)
     kept = _read_kept(desk)
-    preparation = replace(preparation, engine=desk.engine, limits=kept_limits(desk))
+    preparation = as_it_was(desk, preparation)
     require(preparation.engine)
     labels = {**desk.labels, "port": str(port or desk.labels.get("port") or PORT)}
     store = Store(default_store_path(), preparation.progress.note)

@@ -30,9 +30,11 @@ from hotdesk.engines.folders import check_project
 from hotdesk.engines.host import port_variables
 from hotdesk.engines.request import (
     ANYWHERE,
+    NO_DISPLAY,
     NO_LIMITS,
     WORK,
     ContainerRequest,
+    Display,
     Limits,
     LoadedImage,
     Request,
@@ -71,6 +73,7 @@ class Preparation:
     engine: EngineName = "sandbox"
     engine_named: bool = False
     limits: Limits = NO_LIMITS
+    display: Display = NO_DISPLAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,7 @@ class Opening:
             keep=self.keep,
             hidden=own_folders(),
             limits=self.preparation.limits,
+            display=self.preparation.display,
         )
 
 
@@ -124,7 +128,7 @@ def open_project_desk(
         "variant": locked.variant,
         "port": str(port or project.spec.port),
         "packages": f"{keys.system} {keys.environment}",
-        **labels_of(preparation.limits),
+        **labels_of(preparation),
     }
     fixed = port is not None
     opened = _open(Opening(desk, preparation, labels, keep, fixed, project.spec.ports), locked)
@@ -152,7 +156,7 @@ def reopen(desk: Desk, preparation: Preparation, *, port: int | None = None) -> 
     locked = replace(locked, source=spec.base_reference)
     wanted = port or int(desk.labels.get("port") or spec.port)
     labels = {**desk.labels, "port": str(wanted)}
-    preparation = replace(preparation, engine=desk.engine, limits=kept_limits(desk))
+    preparation = as_it_was(desk, preparation)
     return _open(Opening(desk, preparation, labels, kept, port is not None, spec.ports), locked)
 
 
@@ -231,6 +235,7 @@ def ready_to_run(
             environment=port_variables(ANYWHERE if in_container else LOOPBACK, project.spec.ports),
             directory=_inside(project.folder, current),
             hidden=own_folders(),
+            display=preparation.display,
         )
         if preparation.engine != "sandbox":
             image = load_image(store, locked, preparation.engine, desk.name, preparation)
@@ -276,12 +281,25 @@ def _in_container(
     return run
 
 
-def labels_of(limits: Limits) -> dict[str, str]:
-    found = {"memory": limits.memory, "processors": limits.processors}
+def labels_of(preparation: Preparation) -> dict[str, str]:
+    """What a desk keeps of how it was opened, for `as_it_was`."""
+    limits = preparation.limits
+    display = None if preparation.display == NO_DISPLAY else "host"
+    found = {"memory": limits.memory, "processors": limits.processors, "display": display}
     return {name: str(value) for name, value in found.items() if value is not None}
 
 
-def kept_limits(desk: Desk) -> Limits:
+def as_it_was(desk: Desk, preparation: Preparation) -> Preparation:
+    """In the engine in which the desk was, with its limits; where it had the display, with that of today."""
+    display = NO_DISPLAY
+    if "display" in desk.labels:
+        from hotdesk.engines.display import read_display
+
+        display = read_display()
+    return replace(preparation, engine=desk.engine, limits=_kept_limits(desk), display=display)
+
+
+def _kept_limits(desk: Desk) -> Limits:
     try:
         memory, processors = desk.labels.get("memory"), desk.labels.get("processors")
         return Limits(int(memory) if memory else None, float(processors) if processors else None)
@@ -340,10 +358,17 @@ def require(engine: EngineName) -> None:
 
 
 def as_it_runs(desk: Desk, preparation: Preparation) -> Preparation:
-    """A desk that runs is taken where it does; `DeskError` where the caller named another engine for it."""
+    """A desk that runs is taken as it does; `DeskError` where another engine, or the display, is wanted."""
     wanted = preparation.engine
-    if wanted == desk.engine or condition(desk).state not in _ALIVE:
+    lacks_display = preparation.display != NO_DISPLAY and "display" not in desk.labels
+    if (wanted == desk.engine and not lacks_display) or condition(desk).state not in _ALIVE:
         return preparation
+    if lacks_display:
+        raise DeskError(
+            f"the desk `{desk.name}` is open already, without the display",
+            why="it can be given to a desk only when that is started",
+            hint=f"stop it first: `hotdesk stop {desk.name}`",
+        )
     if not preparation.engine_named:
         return replace(preparation, engine=desk.engine)
     raise DeskError(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import os
 from typing import TYPE_CHECKING
 
@@ -220,10 +221,22 @@ def test_verifying_finds_what_changed(store: Store, item: MakeWheel) -> None:
     (site / "c.py").unlink()
     (site / "d.py").touch()
     (environment / "tree/pyvenv.cfg").write_text("")
+    (site / "_hotdesk/__init__.py").write_text("import evil")
+    (site / "zzz_hotdesk.pth").unlink()
 
     found = verify_environment(store, environment)
-    assert len(found) == 4
-    assert [any(name in line for line in found) for name in ("a.py", "c.py", "d.py", "pyvenv")] == [True] * 4
+    changed = ("a.py", "c.py", "d.py", "pyvenv", "_hotdesk/__init__.py", "zzz_hotdesk.pth")
+    assert len(found) == len(changed)
+    assert [any(name in line for line in found) for name in changed] == [True] * len(changed)
+
+
+def test_an_environment_of_another_hotdesk_is_no_damage(store: Store, item: MakeWheel) -> None:
+    environment = make_environment(store, [item("a", {"a.py": b"x"})], "3.13")
+    record = environment / "made-of.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "format": 0}))
+    (environment / "tree" / SITE / "zzz_hotdesk.pth").unlink()
+
+    assert verify_environment(store, environment) == []
 
 
 def test_bytecode_in_place_of_a_wheels_own_is_no_damage(store: Store, item: MakeWheel) -> None:

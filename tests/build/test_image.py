@@ -23,7 +23,7 @@ from hotdesk.build.image import build_image, locked_image, settings_of, verify_i
 from hotdesk.build.ownership import write_ownership
 from hotdesk.cache import verify
 from hotdesk.errors import EngineError, ImageError, StoreError
-from hotdesk.keys import Keys
+from hotdesk.keys import IMAGE_FORMAT, Keys
 from hotdesk.layers.contents import scan_tree, write_contents
 from hotdesk.layers.debian import Ownership
 from hotdesk.layers.wheels import make_wheel_tree
@@ -244,7 +244,12 @@ def test_parts_that_are_gone_are_made_again(shelf: Shelf) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    ["", "3", "{}", *(f'{{"format": 3, "layers": {layers}}}' for layers in ("[]", "[[{}, {}]]", "[1]", "1"))],
+    [
+        "",
+        "3",
+        "{}",
+        *(f'{{"format": {IMAGE_FORMAT}, "layers": {layers}}}' for layers in ("[]", "[[{}, {}]]", "[1]", "1")),
+    ],
 )
 def test_a_damaged_record_of_an_image_stops_no_other_and_is_found(shelf: Shelf, content: str) -> None:
     locked = shelf.desk([{"a.py": b"a"}])
@@ -339,4 +344,4 @@ def test_identity_is_the_locks_alone(tmp_path: Path, monkeypatch: pytest.MonkeyP
         os.umask(before)
 
     assert (first.id, first.manifest.descriptor.digest) == (second.id, second.manifest.descriptor.digest)
-    assert first.id == "sha256:2622448bbaa854c4f2cff57d91ab95889f50d8c8ff8c6f1439c3ff770a6ed1e3"
+    assert first.id == "sha256:ee8fd26ca31a667adb979bed8868fd90dcf46e0d0c0f339c5362f66825637266"

@@ -166,7 +166,7 @@ def test_the_only_command_may_go(shelf: Shelf) -> None:
     assert scan_tree(environment / "tree").entries == scan_tree(_anew(shelf, stays) / "tree").entries
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"[1]"])
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b'{"python": "3.13", "wheels": []}'])
 def test_a_damaged_spare_is_left(shelf: Shelf, content: bytes) -> None:
     part = shelf.wheel("a", {"a.py": b""})
     shelf.keep([part])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hotdesk.engines.host import Host, desk_environment
-from hotdesk.engines.request import MOUNT_POINTS, Root, RunRequest
+from hotdesk.engines.request import MOUNT_POINTS, Display, Root, RunRequest
 from hotdesk.engines.sandbox import (
     bwrap_options,
     check,
@@ -130,3 +130,16 @@ class TestCheck:
         check(replace(REQUEST, root=Root(tmp_path, tmp_path), home=tmp_path / "own", project=tmp_path))
 
         assert (tmp_path / "own" / "work").is_dir()
+
+
+def test_a_display_that_is_reached_through_the_network_needs_one(tmp_path: Path) -> None:
+    for name in (*MOUNT_POINTS, "bin"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "own").mkdir()
+    root = Root(tmp_path, tmp_path)
+    display = Display(environment={"DISPLAY": "localhost:10"}, address="localhost:10")
+    request = replace(REQUEST, root=root, home=tmp_path / "own", project=None, display=display)
+
+    check(request)
+    with pytest.raises(EngineError, match="`localhost:10` is out of reach"):
+        check(replace(request, network="none"))

@@ -9,8 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from hotdesk.engines.client import DOCKER, PODMAN, Client
-from hotdesk.engines.trouble import program_missing, refuse_other_machines, without_daemon, without_user_ids
+from hotdesk.engines.client import DOCKER, PODMAN, Client, Server
+from hotdesk.engines.request import Display
+from hotdesk.engines.trouble import (
+    program_missing,
+    refuse_displays,
+    refuse_other_machines,
+    without_daemon,
+    without_user_ids,
+)
 from hotdesk.errors import EngineError
 
 
@@ -79,3 +86,16 @@ def test_user_ids_are_looked_for_by_name_and_by_number(
     assert "/etc/subgid" in second.why
     assert "--add-subgids" in second.hint
     assert without_user_ids(tmp_path) is None
+
+
+def test_a_display_that_no_container_reaches() -> None:
+    here, elsewhere = Server(rootless=False), Server(rootless=False, virtual=True)
+    socket = Display({"/tmp/.X11-unix/X500": Path("/tmp/.X11-unix/X0")}, environment={"DISPLAY": ":500"})
+    network = Display(environment={"DISPLAY": "localhost:10"}, address="localhost:10")
+
+    refuse_displays(Client(DOCKER), here, socket)
+    with pytest.raises(EngineError, match="Docker cannot show windows") as virtual:
+        refuse_displays(Client(DOCKER), elsewhere, socket)
+    with pytest.raises(EngineError, match="`localhost:10` is out of reach for a container"):
+        refuse_displays(Client(DOCKER), here, network)
+    assert "Docker Desktop" in virtual.value.why

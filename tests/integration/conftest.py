@@ -34,7 +34,7 @@ base = "debian:trixie"
 platforms = ["linux/amd64"]
 
 [packages]
-pypi = ["jupyterlab", "numpy"]
+pypi = ["jupyterlab", "numpy", "pip"]
 """
 
 _RUN = """

@@ -77,6 +77,7 @@ def listing(tree: Path) -> Listing:
         if entry.path.rpartition("/")[2] not in OWN_FILES
         and entry.path not in OWN_PATHS
         and not entry.path.startswith("bin/python")
+        and not {"_hotdesk", "zzz_hotdesk.pth"} & {*entry.path.split("/")}
     }
 
 

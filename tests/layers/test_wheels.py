@@ -266,7 +266,7 @@ def test_a_record_that_lies_is_refused(path: Path, change: object, says: str) ->
     "name",
     ["../evil", "a/../../evil", "/etc/evil", "a\\..\\evil", "a//b", "./a", "a\nb", "n" * 256,
      f"{DATA}/data/../../evil", f"{DATA}/scripts/../../../evil", f"{DATA}/data/pyvenv.cfg",
-     f"{DATA}/scripts/python3", f"{DATA}/x"],
+     f"{DATA}/scripts/python3", f"{DATA}/x", "_hotdesk/__init__.py", "_hotdesk", "zzz_hotdesk.pth"],
 )  # fmt: skip
 def test_a_member_that_would_land_elsewhere_is_refused(path: Path, name: str) -> None:
     refusal(write_wheel(path, {name: b"evil"}))

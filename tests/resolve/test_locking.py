@@ -16,7 +16,7 @@ from hotdesk.spec import PLATFORMS, parse_spec
 from hotdesk.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from hotdesk.progress import Task, Unit
@@ -65,10 +65,16 @@ def index(tmp_path: Path) -> Path:
     return folder
 
 
-def lock(index: Path, wanted: Spec, previous: Lock | None, progress: Counting) -> Locking:
+def lock(
+    index: Path,
+    wanted: Spec,
+    previous: Lock | None,
+    progress: Counting,
+    preferred: Mapping[str, str] | None = None,
+) -> Locking:
     store = Store(index.parent / "store")
     uv = Uv(store, settings_for(index))
-    return make_lock(wanted, previous, store=store, progress=progress, uv=uv)
+    return make_lock(wanted, previous, store=store, progress=progress, preferred=preferred, uv=uv)
 
 
 @pytest.fixture
@@ -99,3 +105,20 @@ def test_why_a_platform_is_missing_is_the_same_from_run_to_run(index: Path, lock
     unavailable = made.lock.platforms["linux/arm64"].unavailable
     assert unavailable == {"default": "no set of versions fits Python 3.13.5 on linux/arm64"}
     assert lock(index, spec("a", "half"), made.lock, Counting()).lock == made.lock
+
+
+def test_what_is_new_gets_the_versions_that_are_preferred_where_it_can(index: Path, locked: Lock) -> None:
+    """As those that were tried by hand; what is locked stays as it was."""
+    add_wheel(index, "a", "2.0")
+    add_wheel(index, "b", "2.0", "c>=2")
+    add_wheel(index, "c", "2.0")
+    add_wheel(index, "c", "3.0")
+
+    def versions(**preferred: str) -> dict[str, str]:
+        made = lock(index, spec("a", "b"), locked, Counting(), preferred).lock
+        return {package.name: package.version for package in made.platforms["linux/amd64"].pypi}
+
+    assert versions() == {"a": "1.0", "b": "2.0", "c": "3.0"}
+    assert versions(a="2.0", b="2.0", c="2.0") == {"a": "1.0", "b": "2.0", "c": "2.0"}
+    assert versions(b="1.0") == {"a": "1.0", "b": "1.0"}
+    assert versions(b="9.9") == {"a": "1.0", "b": "2.0", "c": "3.0"}

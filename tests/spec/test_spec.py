@@ -190,7 +190,7 @@ def test_another_python_is_explained() -> None:
 
 @pytest.mark.parametrize("folder", ["My Course", "x" * 80, "...", "ünï", "a"])
 def test_the_first_spec_is_valid_for_any_folder(folder: str) -> None:
-    assert parse_spec(starter_spec(folder)).pypi == ("jupyterlab",)
+    assert parse_spec(starter_spec(folder)).pypi == ("jupyterlab", "pip")
 
 
 def test_reading_the_template_imports_nothing_slow() -> None:

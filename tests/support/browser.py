@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
     from selenium.webdriver import Chrome
 
+ARROW_RIGHT = "\ue014"
+"""The key, as WebDriver calls it."""
+
 _OPTIONS = (
     "--headless=new",
     "--no-sandbox",
@@ -44,10 +47,10 @@ class Browser:
         self._wait(lambda: "Idle" in self.driver.find_element("css selector", "body").text, 60)
 
     def run_cell(self, source: str) -> None:
-        """Type `source` into the first cell and run it."""
+        """Type `source` into the last cell and run it; a new one comes after it."""
         from selenium.webdriver.common.keys import Keys
 
-        self._click(".jp-Notebook .jp-Cell .cm-content")
+        self._click(".jp-Notebook .jp-Cell:last-of-type .cm-content")
         # The editor closes brackets and indents by itself: paste instead of typing.
         self.driver.execute_cdp_cmd("Input.insertText", {"text": source})
         self.driver.switch_to.active_element.send_keys(Keys.SHIFT, Keys.ENTER)
@@ -59,6 +62,36 @@ class Browser:
 
         self._wait(lambda: text in outputs() or "Traceback" in outputs(), seconds)
         return outputs()
+
+    def press(self, selector: str, *keys: str) -> None:
+        """Press these keys on the first such element of the page."""
+        self._find(selector)
+        self.driver.find_element("css selector", selector).send_keys(*keys)
+
+    def play(self, selector: str, seconds: float) -> dict[str, float]:
+        """Play the video until it is at `seconds`; where it is then, and how large its pictures are."""
+        self._find(selector)
+        self.driver.execute_script(
+            "window.video = document.querySelector(arguments[0]);"
+            "video.scrollIntoView(); video.muted = true; video.play()",
+            selector,
+        )
+        self._wait(lambda: self.driver.execute_script("return video.currentTime") >= seconds, 60)
+        asked = "({time: video.currentTime, width: video.videoWidth, height: video.videoHeight})"
+        found: dict[str, float] = self.driver.execute_script(f"return {asked}")
+        return found
+
+    def wait_in_frame(self, selector: str, text: str, seconds: float) -> None:
+        """Wait until the page in the frame holds the text."""
+        self._find(selector)
+        self.driver.switch_to.frame(self.driver.find_element("css selector", selector))
+        try:
+            self._wait(lambda: text in self.driver.find_element("css selector", "body").text, seconds)
+        finally:
+            self.driver.switch_to.default_content()
+
+    def wait_for_launcher(self) -> None:
+        self._find('.jp-LauncherCard[data-category="Notebook"]')
 
     def screenshot(self, path: Path) -> None:
         self.driver.save_screenshot(str(path))

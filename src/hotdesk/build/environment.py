@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import re
 import shutil
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from hotdesk.errors import UnsafeArchiveError
+from hotdesk.errors import StoreError, UnsafeArchiveError
 from hotdesk.layers.contents import TREE, Contents, differences, read_contents, scan_tree
 from hotdesk.layers.entries import File, Link, Written, write_tree
+from hotdesk.layers.startup import startup_entries
 from hotdesk.portable.files import FOLDER, SAFELY, set_mode
 from hotdesk.progress import SILENT
 from hotdesk.store import remove_tree
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 COMPILED = "compiled"
 _OWNERS = "owners.json"
 _MADE_OF = "made-of.json"
+_FORMAT = 3  # goes up with what is in an environment beside wheels; its key's number does, too
 _CONFIGURATION = "pyvenv.cfg"
 _BEGUN = ".begun"
 _UNFINISHED = re.compile(r"/__pycache__/\.[^/]*\.pyc\.[0-9]+$")  # what a killed `add_bytecode` may leave
@@ -118,8 +121,12 @@ class EnvironmentBuild:
         if anew or not self.spare:
             self._put(shared)
         (self._item / _OWNERS).write_text(json.dumps(owners), encoding="utf-8")
-        made_of = {"python": self._python, "wheels": [wheel.name for wheel in wheels]}
-        (self._item / _MADE_OF).write_text(json.dumps(made_of), encoding="utf-8")
+        recipe = {
+            "format": _FORMAT,
+            "python": self._python,
+            "wheels": [wheel.name for wheel in wheels],
+        }
+        (self._item / _MADE_OF).write_text(json.dumps(recipe), encoding="utf-8")
         add_bytecode(self._item, bytecode)
 
 
@@ -150,8 +157,14 @@ def _owners(environment: Path) -> dict[str, str]:
 
 
 def made_of(environment: Path) -> set[tuple[str, str]]:
-    """The wheels and the bytecode that were linked into an environment, wholly or in part."""
-    wheels = json.loads((environment / _MADE_OF).read_bytes())["wheels"]
+    """The wheels and the bytecode that were linked into an environment, wholly or in part.
+
+    `StoreError` where another hotdesk made it in its own way.
+    """
+    recipe = _recipe(environment)
+    if recipe is None:
+        raise StoreError(f"the environment {environment} is not as this hotdesk makes it")
+    wheels = recipe["wheels"]
     marks = (environment / COMPILED).iterdir()
     return {
         *(("wheel", wheel) for wheel in wheels),
@@ -159,9 +172,22 @@ def made_of(environment: Path) -> set[tuple[str, str]]:
     }
 
 
-def verify_environment(store: Store, environment: Path) -> list[str]:
-    """Each difference between an environment and what it was made of, which must be in the store."""
+def _recipe(environment: Path) -> dict[str, Any] | None:
+    """What was written of how an environment was made; None where another hotdesk made it in its own way."""
     recipe = json.loads((environment / _MADE_OF).read_bytes())
+    if not isinstance(recipe, dict) or not {"python", "wheels"} <= recipe.keys():
+        raise ValueError(f"{_MADE_OF} says nothing of how it was made")
+    return recipe if recipe.get("format") == _FORMAT else None
+
+
+def verify_environment(store: Store, environment: Path) -> list[str]:
+    """Each difference between an environment and what it was made of, which must be in the store.
+
+    What another hotdesk made in its own way is nothing that this one ever uses.
+    """
+    recipe = _recipe(environment)
+    if recipe is None:
+        return []
     python: str = recipe["python"]
     expected = {
         written.path: written
@@ -175,17 +201,26 @@ def verify_environment(store: Store, environment: Path) -> list[str]:
         # Until all of an item is linked, any part of it may be there.
         if certain or found.get(written.path) == written:
             expected[written.path] = written
-    for path, target in _own_links(python).items():
-        expected[path] = Written(path, 0o777, 0, f"link:{target}")
-    for ours in (_CONFIGURATION, "bin"):
-        expected.pop(ours, None)
-        found.pop(ours, None)
+    for written in _own_written(python):
+        expected[written.path] = written
+    expected.pop("bin", None)
+    found.pop("bin", None)
     for path in [path for path in found if _UNFINISHED.search(path)]:
         del found[path]
-    problems = differences(Contents.of(expected.values()), Contents.of(found.values()))
-    if (environment / TREE / _CONFIGURATION).read_text() != _pyvenv_cfg(python):
-        problems.append("pyvenv.cfg is not what it was made to be")
-    return problems
+    return differences(Contents.of(expected.values()), Contents.of(found.values()))
+
+
+def _own_written(python: str) -> Iterator[Written]:
+    """What `own_entries` are on disk, with their folders."""
+    for entry in own_entries(python):
+        folder = entry.path
+        while folder := folder.rpartition("/")[0]:
+            yield Written(folder, 0o755, 0, "directory")
+        if isinstance(entry, File):
+            digest = hashlib.sha256(b"".join(entry.chunks())).hexdigest()
+            yield Written(entry.path, 0o644, entry.size, f"sha256:{digest}")
+        elif isinstance(entry, Link):
+            yield Written(entry.path, 0o777, 0, f"link:{entry.target}")
 
 
 def _expected_bytecode(store: Store, environment: Path, linked: set[str]) -> Iterator[tuple[Written, bool]]:
@@ -203,7 +238,7 @@ def shared_paths(
     wheels: Mapping[Path, tuple[Written, ...]], python: str, progress: Progress = SILENT
 ) -> dict[str, Path]:
     """For each path that several wheels hold, the last of them. Where they differ there, it is noted."""
-    reserved = {*_own_links(python), _CONFIGURATION}
+    reserved = {entry.path for entry in own_entries(python)}
     directories: set[str] = set()
     owners: dict[str, tuple[Path, str]] = {}
     shared: dict[str, Path] = {}
@@ -295,10 +330,10 @@ def _pyvenv_cfg(python: str) -> str:
 
 
 def own_entries(python: str) -> list[Entry]:
-    """What makes a tree a virtual environment of the desk's Python."""
+    """What makes a tree a virtual environment of the desk's Python, and what that runs at its start."""
     content = _pyvenv_cfg(python).encode()
     links: list[Entry] = [Link(path, target) for path, target in _own_links(python).items()]
-    return [*links, File(_CONFIGURATION, len(content), lambda: iter((content,)))]
+    return [*links, File(_CONFIGURATION, len(content), lambda: iter((content,))), *startup_entries(python)]
 
 
 def _link_bytecode(tree: Path, item: Path, owners: dict[str, str]) -> None:

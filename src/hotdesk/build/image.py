@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from hotdesk.build.base import base_layers, bring_base
 from hotdesk.build.recipe import Recipe, WheelPart
-from hotdesk.engines.request import HOME, PREFIX, USER, USER_ID, WORK
+from hotdesk.engines.request import HOME, PATH, PREFIX, USER, USER_ID, WORK
 from hotdesk.errors import ImageError, StoreError
 from hotdesk.keys import IMAGE_FORMAT, Keys, interpreter_hashes, wheel_sha256
 from hotdesk.layers.contents import CONTENTS, TREE, read_contents
@@ -392,7 +392,7 @@ def _base_labels(locked: LockedVariant) -> dict[str, str]:
 
 def _environment() -> dict[str, str]:
     return {
-        "PATH": f"{PREFIX}/bin:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin",
+        "PATH": PATH,
         "HOME": HOME,
         "USER": USER,
         "SHELL": "/bin/bash",

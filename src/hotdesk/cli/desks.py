@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hotdesk.desk import Condition, Damaged, Desk, Opened
+    from hotdesk.desk.by_hand import ByHand
     from hotdesk.opening import Preparation
 
 
@@ -119,10 +121,13 @@ def start_command(name: str, port: int | None, offline: bool, as_json: bool) -> 
 
 def _print_opened(opened: Opened, as_json: bool) -> None:
     from hotdesk.desk import condition
+    from hotdesk.desk.by_hand import outside_lock
 
     desk = opened.desk
+    by_hand = outside_lock(desk)
     if as_json:
-        print_json(_as_json(desk, condition(desk)) | {"url": desk.url, "already": opened.already})
+        found = _as_json(desk, condition(desk), by_hand)
+        print_json(found | {"url": desk.url, "already": opened.already})
         return
     wanted = int(desk.labels.get("port", desk.port))
     if wanted != desk.port and not opened.already:
@@ -131,20 +136,31 @@ def _print_opened(opened: Opened, as_json: bool) -> None:
         click.echo(f"{server}: port {port}", err=True)
     state = "is open already" if opened.already else "is open"
     click.echo(f"{desk.name} ({desk.labels.get('variant', '')}) {state} on {desk.project}", err=True)
+    _tell_by_hand(desk, by_hand)
     click.echo(desk.url)
+
+
+def _tell_by_hand(desk: Desk, packages: Sequence[ByHand], before: str = "") -> None:
+    if packages:
+        from hotdesk.cli.by_hand import lines_about
+
+        for line in lines_about(desk, packages):
+            click.echo(f"{before}{line}", err=True)
 
 
 @click.command("ls", short_help="List your desks.", epilog="Example: `hotdesk ls --json`.")
 @json_option
 def ls_command(as_json: bool) -> None:
-    """List the desks of this user."""
+    """List the desks of this user, and what was installed in them by hand."""
     from hotdesk.desk import condition, survey
+    from hotdesk.desk.by_hand import outside_lock
 
     readable, damaged = survey()
     found = [(desk, condition(desk)) for desk in readable]
+    by_hand = {desk.name: outside_lock(desk) for desk in readable}
     if as_json:
         unusable = [{"name": desk.name, "state": "damaged", "why": desk.why} for desk in damaged]
-        print_json([*(_as_json(desk, how) for desk, how in found), *unusable])
+        print_json([*(_as_json(desk, how, by_hand[desk.name]) for desk, how in found), *unusable])
         return
     if not found and not damaged:
         click.echo("no desks; `hotdesk up sdcnd-term1` opens one", err=True)
@@ -170,6 +186,7 @@ def ls_command(as_json: bool) -> None:
     rows += [(desk.name, "", "", "damaged", "", "", str(desk.folder)) for desk in damaged]
     print_table(("NAME", "VARIANT", "ENGINE", "STATE", "PORT", "STARTED", "FOLDER"), rows)
     for desk, how in found:
+        _tell_by_hand(desk, by_hand[desk.name], "\n")
         if how.state == "crashed" and how.log:
             click.echo(f"\n{desk.name} crashed; its log ends:\n{plain(how.log)}", err=True)
         if how.problem:
@@ -182,7 +199,7 @@ def ls_command(as_json: bool) -> None:
         )
 
 
-def _as_json(desk: Desk, how: Condition) -> dict[str, object]:
+def _as_json(desk: Desk, how: Condition, by_hand: Sequence[ByHand]) -> dict[str, object]:
     return {
         "name": desk.name,
         "variant": desk.labels.get("variant"),
@@ -194,6 +211,7 @@ def _as_json(desk: Desk, how: Condition) -> dict[str, object]:
         "folder": None if desk.project is None else str(desk.project),
         "home": str(desk.home),
         "started": desk.started or None,
+        "by_hand": [asdict(package) for package in by_hand],
     }
 
 

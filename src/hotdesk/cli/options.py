@@ -40,15 +40,16 @@ def amount_of_memory(text: str) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class ChosenEngine:
-    """What `--engine`, `--memory` and `--cpus` say."""
+    """What `--engine`, `--memory`, `--cpus` and `--display` say."""
 
     name: EngineName | None
     memory: int | None
     cpus: float | None
+    display: bool
 
     def preparation(self, progress: Progress, *, offline: bool) -> Preparation:
         from hotdesk.engines.choice import default_engine
-        from hotdesk.engines.request import Limits
+        from hotdesk.engines.request import NO_DISPLAY, Limits
         from hotdesk.errors import UsageError
         from hotdesk.opening import Preparation
 
@@ -60,19 +61,33 @@ class ChosenEngine:
                 hint="add `--engine docker` or `--engine podman`",
             )
         limits = Limits(self.memory, self.cpus)
-        return Preparation(offline, progress, engine, engine_named=self.name is not None, limits=limits)
+        display = NO_DISPLAY
+        if self.display:
+            from hotdesk.engines.display import read_display
+
+            display = read_display()
+        named = self.name is not None
+        return Preparation(offline, progress, engine, engine_named=named, limits=limits, display=display)
 
 
 def engine_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The engine, and the limits that some have; the command gets all of it as `engine`."""
+    """The engine, the limits that some have, and the display; the command gets all of it as `engine`."""
 
     @wraps(command)
     def with_engine(
-        *, engine: EngineName | None, memory: int | None, cpus: float | None, **others: object
+        *,
+        engine: EngineName | None,
+        memory: int | None,
+        cpus: float | None,
+        display: bool,
+        **others: object,
     ) -> None:
-        command(engine=ChosenEngine(engine, memory, cpus), **others)
+        command(engine=ChosenEngine(engine, memory, cpus, display), **others)
 
     for option in (
+        click.option(
+            "--display", is_flag=True, help="Give it this desktop's display, for windows; see isolation.md."
+        ),
         click.option(
             "--cpus", type=click.FloatRange(min=0.01), help="At most so many processors; Docker and Podman."
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from hotdesk.cli.output import json_option, print_json, print_table
 from hotdesk.cli.progress import show_progress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from hotdesk.lock import Lock
     from hotdesk.project import Project
@@ -165,10 +166,13 @@ def lock_project(
     text: str | None = None,
     replaces: bytes = b"",
     upgrade: bool | tuple[str, ...] = False,
+    preferred: Mapping[str, str] | None = None,
     as_json: bool = False,
+    notes: Callable[[], Sequence[str]] = tuple,
 ) -> None:
     """Resolve, write the lock and say what changed; with `text`, an edited spec is written too.
 
+    `preferred` are versions of new packages to keep to, where it can be; `notes` tells more, at the end.
     Nothing is written before everything is resolved, nor where the spec is not what it `replaces` any more.
     """
     from hotdesk.lock import read_lock, write_lock
@@ -181,11 +185,13 @@ def lock_project(
     with show_progress() as progress:
         store = Store(default_store_path(), progress.note)
         with store.in_use():
-            locking = make_lock(spec, previous, store=store, progress=progress, upgrade=upgrade)
+            locking = make_lock(
+                spec, previous, store=store, progress=progress, upgrade=upgrade, preferred=preferred or {}
+            )
     if text is not None:
         write_edited(project.spec_path, text, replaces)
     write_lock(locking.lock, project.lock_path)
-    _report(project, previous, locking, as_json)
+    _report(project, previous, replace(locking, notes=(*locking.notes, *notes())), as_json)
 
 
 def write_edited(path: Path, text: str, replaces: bytes) -> None:
@@ -254,15 +260,48 @@ _variant_option = click.option("--variant", help="Change this variant only, not 
     short_help="Add packages to the spec and lock again.",
     epilog="Example: `hotdesk add tqdm 'scipy>=1.14'`, `hotdesk add --debian graphviz`.",
 )
-@click.argument("names", nargs=-1, required=True)
+@click.argument("names", nargs=-1)
 @_debian_option
 @_variant_option
+@click.option(
+    "--adopt",
+    is_flag=True,
+    help="Add what was installed by hand in this folder's desks: all that was asked for, or NAMES of it.",
+)
 @json_option
-def add_command(names: tuple[str, ...], debian: bool, variant: str | None, as_json: bool) -> None:
+def add_command(
+    names: tuple[str, ...], debian: bool, variant: str | None, adopt: bool, as_json: bool
+) -> None:
     """Add packages to the spec, keeping its comments, and lock again."""
     from hotdesk.spec.edit import add_requirements
 
+    if adopt and debian:
+        raise click.UsageError("what is installed by hand are Python packages: leave out --debian or --adopt")
+    if adopt:
+        _adopt(names, variant, as_json)
+        return
+    if not names:
+        raise click.UsageError("give the names of packages, or --adopt")
     _edit_and_lock(lambda text: add_requirements(text, names, debian=debian, variant=variant), as_json)
+
+
+def _adopt(names: tuple[str, ...], variant: str | None, as_json: bool) -> None:
+    from hotdesk.cli.by_hand import adoption, left_behind
+    from hotdesk.project import find_project
+    from hotdesk.spec import decode_spec
+    from hotdesk.spec.edit import add_requirements
+
+    project = find_project(Path.cwd())
+    adopted = adoption(project, names, variant)
+    before = project.spec_path.read_bytes()
+    lock_project(
+        project,
+        text=add_requirements(decode_spec(before), adopted.requirements, variant=variant),
+        replaces=before,
+        preferred=adopted.versions,
+        as_json=as_json,
+        notes=lambda: (*adopted.notes, *left_behind(project, variant)),
+    )
 
 
 @click.command(

@@ -36,6 +36,7 @@ def request(
             **order.environment,
         },
         hidden=order.hidden,
+        display=order.display,
         files=_files(desk),
     )
 

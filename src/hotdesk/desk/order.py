@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hotdesk.desk.register import Owner
-from hotdesk.engines.request import NO_LIMITS
+from hotdesk.engines.request import NO_DISPLAY, NO_LIMITS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from hotdesk.engines.request import Limits, LoadedImage, Root
+    from hotdesk.engines.request import Display, Limits, LoadedImage, Root
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,8 @@ class DeskOrder:
 
     With `port_fixed`, `port` or an error; else the next free one from `port` on. `ports` are what
     further servers want, by name; each gets the next free one. `keep` are files to be kept beside the desk,
-    by name. `jupyter` are further arguments of `jupyter lab`. `hidden` as in `Request`.
+    by name. `jupyter` are further arguments of `jupyter lab`. `hidden` and `display`
+    as in `Request`.
     """
 
     name: str
@@ -36,6 +37,7 @@ class DeskOrder:
     jupyter: tuple[str, ...] = ()
     hidden: tuple[Path, ...] = ()
     limits: Limits = NO_LIMITS
+    display: Display = NO_DISPLAY
 
     @property
     def owner(self) -> Owner:

@@ -47,11 +47,12 @@ class Server:
     """What an engine says of itself.
 
     `rootless`: its root is the caller. `containerd`: it keeps images as containerd does, each by the digest
-    of its manifest.
+    of its manifest. `virtual`: it runs in a virtual machine, which has files of this one but no sockets.
     """
 
     rootless: bool
     containerd: bool = False
+    virtual: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +140,14 @@ class Client:
             return Server(
                 rootless=self.ask("info", "--format", "{{.Host.Security.Rootless}}").strip() == "true"
             )
-        said = self.ask("info", "--format", '{"s":{{json .SecurityOptions}},"d":{{json .DriverStatus}}}')
+        wanted = '{"s":{{json .SecurityOptions}},"d":{{json .DriverStatus}},"o":{{json .OperatingSystem}}}'
+        said = self.ask("info", "--format", wanted)
         match self._parsed("info", said):
-            case {"s": security, "d": driver}:
+            case {"s": security, "d": driver, "o": system}:
                 return Server(
                     rootless="name=rootless" in (security or ()),
                     containerd=["driver-type", "io.containerd.snapshotter.v1"] in (driver or ()),
+                    virtual=system == "Docker Desktop",
                 )
         raise self.refused(("info",), said)
 

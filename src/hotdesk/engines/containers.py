@@ -15,7 +15,7 @@ from hotdesk.engines.client import ENGINES, Client
 from hotdesk.engines.folders import below, check_folders
 from hotdesk.engines.host import CA_INSIDE, Host, desk_environment, read_host
 from hotdesk.engines.on_linux import call
-from hotdesk.engines.request import HOME, USER, USER_ID, WORK
+from hotdesk.engines.request import HOME, NO_DISPLAY, USER, USER_ID, WORK
 from hotdesk.portable.machine import user_ids
 
 if TYPE_CHECKING:
@@ -65,13 +65,16 @@ def remove(client: Client, name: str) -> None:
 
 
 def _prepared(client: Client, request: ContainerRequest, folder: Path, how: Sequence[str]) -> list[str]:
-    from hotdesk.engines.trouble import refuse_other_machines
+    from hotdesk.engines.trouble import refuse_displays, refuse_other_machines
 
     refuse_other_machines(client)
     check_folders(request)
+    server = client.server()
+    if request.display != NO_DISPLAY:
+        refuse_displays(client, server, request.display)
     host = read_host()
-    user = (0, 0) if client.server().rootless else user_ids()
-    contents = {f"/run/{path}": content for path, content in request.files.items()}
+    user = (0, 0) if server.rootless else user_ids()
+    contents = request.run_files
     contents |= accounts(client, request.image, user, folder)
     files = {inside: _written(folder, inside, content) for inside, content in contents.items()}
     if request.project is not None and (hidden := below(request.project, request.hidden)):
@@ -155,7 +158,7 @@ def _mounts(request: ContainerRequest, host: Host, files: Mapping[str, Path]) ->
         options += _bind(request.log, LOG_INSIDE)
     if request.network == "host" and host.ca_bundle:
         options += _bind(host.ca_bundle, CA_INSIDE, "readonly")
-    for inside, path in files.items():
+    for inside, path in {**request.display.sockets, **files}.items():
         options += _bind(path, inside, "readonly")
     return options
 

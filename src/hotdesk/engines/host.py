@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hotdesk.engines.request import HOME, PREFIX, USER
+from hotdesk.engines.request import HOME, PATH, PREFIX, USER
 from hotdesk.portable.files import is_read_only
 from hotdesk.portable.machine import memory
 
@@ -143,7 +143,7 @@ def port_variables(address: str, ports: Mapping[str, int]) -> dict[str, str]:
 def desk_environment(request: Request, host: Host) -> dict[str, str]:
     """Every variable that the command sees."""
     environment = {
-        "PATH": f"{PREFIX}/bin:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin",
+        "PATH": PATH,
         "HOME": HOME,
         "USER": USER,
         "LOGNAME": USER,
@@ -156,4 +156,4 @@ def desk_environment(request: Request, host: Host) -> dict[str, str]:
     }
     if request.network == "host" and host.ca_bundle:
         environment |= dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"), CA_INSIDE)
-    return environment | dict(request.environment)
+    return environment | dict(request.display.environment) | dict(request.environment)

@@ -19,6 +19,9 @@ USER_ID = 1000
 HOME = f"/home/{USER}"
 WORK = f"{HOME}/work"
 PREFIX = "/opt/desk"
+PATH = f"{PREFIX}/bin:/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin:{HOME}/.local/bin"
+"""Where commands are looked for: those of packages that were installed by hand last, to hide no others."""
+
 PORT = 8888
 """Where Jupyter listens in a container, whatever port of the host leads there."""
 ANYWHERE = "0.0.0.0"  # noqa: S104  # in a container; the engine leads the host's loopback there
@@ -66,6 +69,23 @@ class Limits:
 NO_LIMITS = Limits()
 
 
+@dataclass(frozen=True, slots=True)
+class Display:
+    """What a desk needs to show windows on the host's display: nothing, by default.
+
+    `sockets` are those of the host by their path inside, `files` contents by their path below `/run`,
+    `environment` the variables that lead there. `address` is where X is reached through the network, if so.
+    """
+
+    sockets: Mapping[str, Path] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    address: str = ""
+
+
+NO_DISPLAY = Display()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One command on a desk.
@@ -73,7 +93,7 @@ class Request:
     `home` is a folder of the host that appears at `HOME`, `project` one that appears at `WORK`; both are
     writable. `environment` is added to what every desk gets. `files` are contents by their path below
     `/run`, readable by the desk's user alone. `directory` is where the command starts. `hidden` are folders
-    of the host that stay out of reach where they lie in the project.
+    of the host that stay out of reach where they lie in the project. `display` is where windows are shown.
     """
 
     command: tuple[str, ...]
@@ -85,6 +105,12 @@ class Request:
     files: Mapping[str, bytes] = field(default_factory=dict)
     directory: str = WORK
     hidden: tuple[Path, ...] = ()
+    display: Display = NO_DISPLAY
+
+    @property
+    def run_files(self) -> dict[str, bytes]:
+        """All that is to be below `/run`, by the whole path."""
+        return {f"/run/{path}": content for path, content in {**self.files, **self.display.files}.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,6 +88,8 @@ def bwrap_options(request: RunRequest, host: Host) -> list[str]:
         options += ["--ro-bind-try", str(host.resolver), "/etc/resolv.conf"]
     if request.network == "host" and host.ca_bundle:
         options += ["--ro-bind-try", str(host.ca_bundle), CA_INSIDE]
+    for inside, path in request.display.sockets.items():
+        options += ["--ro-bind", str(path), inside]
     options += ["--chdir", request.directory, "--clearenv"]
     for name, value in desk_environment(request, host).items():
         options += ["--setenv", name, value]
@@ -144,11 +146,11 @@ def sandbox_files(request: RunRequest, host: Host) -> dict[str, bytes]:
     """The files made for this sandbox alone, by their path inside."""
     hosts = host.hosts if request.network == "host" else "127.0.0.1 localhost\n::1 localhost\n"
     named = f"{hosts.rstrip()}\n127.0.1.1 {request.hostname}\n".encode()
-    return {"/etc/hosts": named, **{f"/run/{path}": content for path, content in request.files.items()}}
+    return {"/etc/hosts": named, **request.run_files}
 
 
 def check(request: RunRequest) -> None:
-    """Refuse what cannot or must not be mounted."""
+    """Refuse what cannot or must not be mounted, or would not be reached."""
     for tree, names in ((request.root.system, MOUNT_POINTS), (request.root.environment, ("bin",))):
         missing = [name for name in names if not os.path.lexists(tree / name)]
         if missing:
@@ -158,6 +160,10 @@ def check(request: RunRequest) -> None:
                 hint="`hotdesk cache verify --repair` removes it, and the next command makes it again",
             )
     check_folders(request)
+    if request.display.address and request.network == "none":
+        from hotdesk.engines.display import out_of_reach
+
+        raise out_of_reach(request.display, "a sandbox without network")
 
 
 def not_started(request: RunRequest, host: Host, message: str = "") -> EngineError:

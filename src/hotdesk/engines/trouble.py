@@ -17,7 +17,8 @@ from hotdesk.portable.machine import connect_to, user_ids, user_name
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hotdesk.engines.client import Client, ContainerEngine
+    from hotdesk.engines.client import Client, ContainerEngine, Server
+    from hotdesk.engines.request import Display
 
 _ELSEWHERE = "or choose another engine with --engine or HOTDESK_ENGINE"
 _LOCAL = {"unix", "npipe", ""}
@@ -64,6 +65,20 @@ def refuse_other_machines(client: Client) -> None:
             f"{client.engine.title} runs on another machine",
             why=f"it is reached at {parts.hostname}, and cannot mount your folders from here",
             hint="run hotdesk on that machine, and reach its desk through `ssh -L 8888:127.0.0.1:8888`",
+        )
+
+
+def refuse_displays(client: Client, server: Server, display: Display) -> None:
+    """A container has a network of its own; a socket is of use to programs of the same kernel alone."""
+    if display.address:
+        from hotdesk.engines.display import out_of_reach
+
+        raise out_of_reach(display, "a container")
+    if server.virtual:
+        raise EngineError(
+            f"{client.engine.title} cannot show windows on your display",
+            why="Docker Desktop runs containers in a virtual machine, and a socket does not lead out of that",
+            hint="use `--engine sandbox`, or leave --display out",
         )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from hotdesk.keys import wheel_tree_key
 from hotdesk.layers.contents import Contents, write_contents
 from hotdesk.layers.entries import Deflated, Directory, File, safe_path, write_tree
+from hotdesk.layers.startup import LINE, PACKAGE
 from hotdesk.layers.wheel_metadata import (
     EntryPoint,
     Recorded,
@@ -125,6 +126,11 @@ class _Wheel:
         self.label = archive.label
         self.python = python
         self.site = site_packages(python)
+        self.startup = f"{self.site}/{PACKAGE}/"
+        self.reserved = {
+            *("pyvenv.cfg", "bin/python", "bin/python3", f"bin/python{python}"),
+            *(self.startup.rstrip("/"), f"{self.site}/{LINE}"),
+        }
         self.members = {member.name: member for member in archive.files}
         self.dist_info = self._find_dist_info()
         self._check_dist_info()
@@ -237,7 +243,7 @@ class _Wheel:
         return f"{folders[scheme]}/{inner}".strip("/") if inner else ""
 
     def _refuse_reserved(self, path: str) -> None:
-        if path in ("pyvenv.cfg", "bin/python", "bin/python3", f"bin/python{self.python}"):
+        if path in self.reserved or path.startswith(self.startup):
             raise bad_wheel(self.label, f"it would replace the environment's own `{path}`")
 
     def _relative(self, path: str) -> str:

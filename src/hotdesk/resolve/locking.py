@@ -68,12 +68,16 @@ def make_lock(
     progress: Progress = SILENT,
     upgrade: Upgrade = False,
     replan: bool = False,
+    preferred: Mapping[str, str] | None = None,
     base_system: Callable[[tuple[DebianPackage, ...], str], Path] | None = None,
     uv: Uv | None = None,
 ) -> Locking:
-    """The lock of `spec`. What `previous` locks stays, but for the packages in `upgrade` (True: all)."""
+    """The lock of `spec`. What `previous` locks stays, but for the packages in `upgrade` (True: all).
+
+    New packages get the versions in `preferred`, by normalized name, where that can be.
+    """
     machinery = Machinery(store, progress, base_system, uv)
-    locking = Recipe(spec, previous, upgrade, replan, machinery).make()
+    locking = Recipe(spec, previous, upgrade, replan, machinery, preferred or {}).make()
     for artifact, url in locking.places:
         remember(store, artifact, url)
     return locking
@@ -86,6 +90,7 @@ class Recipe:
     upgrade: Upgrade
     replan: bool
     machinery: Machinery
+    preferred: Mapping[str, str] = field(default_factory=dict)
     inputs: Inputs = field(init=False)
     before: Inputs | None = field(init=False)
 
@@ -251,7 +256,8 @@ class Recipe:
         def answer(platform: str) -> PythonResolution:
             request, kept = requests[platform]
             elsewhere = {
-                package.name: package.version for one in [*answers.values()] for package in one.packages
+                **self.preferred,
+                **{package.name: package.version for one in [*answers.values()] for package in one.packages},
             }
             try:
                 request = replace(request, elsewhere=elsewhere)
@@ -286,6 +292,8 @@ class Recipe:
         request = replace(request, known_unavailable=locked.unavailable)
         if gone:
             return replace(request, only_removed=not any(new.values())), None
+        if self.preferred:
+            return request, None
         return replace(request, added=new), None
 
 

@@ -158,7 +158,7 @@ python = "3.13"
 base = "debian:trixie"
 
 [packages]
-pypi = ["jupyterlab"]
+pypi = ["jupyterlab", "pip"]
 debian = []
 
 # A desk may have variants, each with packages of its own:
