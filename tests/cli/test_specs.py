@@ -62,6 +62,27 @@ def test_init_overwrites_nothing(hotdesk: Hotdesk, name: str, template: list[str
     assert {path.name: path.read_text() for path in hotdesk.folder.iterdir()} == {name: "mine"}
 
 
+def test_init_copies_the_templates_projects_and_has_their_notebooks_checked(hotdesk: Hotdesk) -> None:
+    said = hotdesk.run("init", "sdcnd-term1", "--with-projects")
+
+    spec = read_spec(hotdesk.folder / "hotdesk.toml")
+    assert len(spec.checks.notebooks) == 5
+    assert all((hotdesk.folder / path).is_file() for path in spec.checks.notebooks)
+    assert "p1-lane-lines" in said
+    assert hotdesk.run("lock", "--check") == "the lock matches the spec\n"
+    assert not [*hotdesk.folder.rglob("__pycache__")]
+
+
+def test_init_overwrites_no_project(hotdesk: Hotdesk) -> None:
+    (hotdesk.folder / "p4-advanced-lane-lines").mkdir()
+
+    done = hotdesk.try_("init", "sdcnd-term1", "--with-projects")
+
+    assert done.returncode == 2
+    assert "there is a `p4-advanced-lane-lines` here already" in done.stderr
+    assert [path.name for path in hotdesk.folder.iterdir()] == ["p4-advanced-lane-lines"]
+
+
 def test_projects_come_with_a_template(hotdesk: Hotdesk) -> None:
     assert "projects come with a template" in hotdesk.try_("init", "--with-projects").stderr
 
