@@ -16,8 +16,11 @@ _FIRST = ("test_robustness", "test_container_desks")
 _CONTAINERS = {
     "test_base_image",
     "test_builders",
+    "test_by_hand",
+    "test_checked_in_docker",
     "test_container_desks",
     "test_containers",
+    "test_display",
     "test_image",
     "test_layout",
     "test_loading",

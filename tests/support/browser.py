@@ -55,6 +55,37 @@ class Browser:
         self.driver.execute_cdp_cmd("Input.insertText", {"text": source})
         self.driver.switch_to.active_element.send_keys(Keys.SHIFT, Keys.ENTER)
 
+    def run_all_cells(self, seconds: float) -> None:
+        """Run the open notebook from top to bottom; wait until each cell has run, or one has failed."""
+        from selenium.webdriver.common.keys import Keys
+
+        self._find(".jp-Notebook .jp-Cell .cm-content")
+        self._wait(lambda: "Idle" in self.driver.find_element("css selector", "body").text, 60)
+        self.driver.switch_to.active_element.send_keys(Keys.CONTROL, Keys.SHIFT, "c")
+        self.press(".lm-CommandPalette-input", "Run All Cells", Keys.ENTER)
+        self._wait(lambda: self._all_ran() or self._failed(), seconds)
+
+    def _all_ran(self) -> bool:
+        found = self.driver.find_elements("css selector", ".jp-CodeCell .jp-InputArea-prompt")
+        prompts = [element.get_attribute("textContent") or "" for element in found]
+        return bool(prompts) and all(prompt.strip("[]: ").isdecimal() for prompt in prompts)
+
+    def _failed(self) -> bool:
+        error = '[data-mime-type="application/vnd.jupyter.stderr"], .jp-OutputArea-output'
+        texts = [element.text for element in self.driver.find_elements("css selector", error)]
+        return any("Traceback (most recent call last)" in text for text in texts)
+
+    def show(self, selector: str) -> None:
+        """Scroll to the last such element."""
+        self._find(selector)
+        script = "const all = document.querySelectorAll(arguments[0]); all[all.length - 1].scrollIntoView()"
+        self.driver.execute_script(script, selector)
+
+    def save(self) -> None:
+        from selenium.webdriver.common.keys import Keys
+
+        self.driver.switch_to.active_element.send_keys(Keys.CONTROL, "s")
+
     def wait_for_output(self, text: str, seconds: float) -> str:
         def outputs() -> str:
             found = self.driver.find_elements("css selector", ".jp-OutputArea-output")
