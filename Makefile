@@ -20,7 +20,7 @@ test: $(VENV)/.developed
 	$(BIN)/mypy
 	$(BIN)/mypy --platform darwin src
 	$(BIN)/mypy --platform win32 src
-	$(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder
+	$(BIN)/pytest -n 3 --dist loadscope --no-loadscope-reorder
 
 lint: $(VENV)/.developed
 	$(BIN)/ruff format .
