@@ -1,5 +1,6 @@
 # make up     open the template sdcnd-term1 from this clone, print its URL
 # make test   everything that checks the project
+# make projects  every worked project of the course, in the sandbox, in Docker and in a browser
 # make bench  the measured results, against other tools (needs root, Docker and debootstrap)
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ BIN := $(VENV)/bin
 # Without bytecode each start of hotdesk compiles it anew, and is timed with that.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: up test lint types bench clean
+.PHONY: up test projects lint types bench clean
 
 up: $(VENV)/.installed
 	$(BIN)/hotdesk up sdcnd-term1
@@ -21,6 +22,10 @@ test: $(VENV)/.developed
 	$(BIN)/mypy --platform darwin src
 	$(BIN)/mypy --platform win32 src
 	$(BIN)/pytest -n 3 --dist loadscope --no-loadscope-reorder
+
+projects: $(VENV)/.developed
+	tests/prepare
+	HOTDESK_TEST_PROJECTS=all $(BIN)/pytest tests/integration/test_projects.py tests/integration/test_checked_in_docker.py
 
 lint: $(VENV)/.developed
 	$(BIN)/ruff format .

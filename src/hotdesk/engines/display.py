@@ -31,7 +31,7 @@ _LOCAL, _ANY = 256, 65535
 def read_display(environment: Mapping[str, str] | None = None, top: Path = Path("/")) -> Display:
     """The display of the caller with this `environment`; `EngineError` where there is none to give."""
     environment = os.environ if environment is None else environment
-    if sys.platform != "linux":
+    if not _has_sockets():
         raise _none("windows of a desk are for X11 or Wayland, on this very machine")
     x11, wayland = _x11(environment, top), _wayland(environment)
     if not (x11.environment or wayland.environment):
@@ -46,6 +46,10 @@ def read_display(environment: Mapping[str, str] | None = None, top: Path = Path(
         {**x11.environment, **wayland.environment},
         x11.address,
     )
+
+
+def _has_sockets() -> bool:
+    return sys.platform == "linux"
 
 
 def _none(why: str) -> EngineError:
