@@ -189,7 +189,9 @@ def _remove_unneeded_items(store: Store, needed: set[tuple[Kind, str]], progress
         for item in items:
             kind = item.parent.name
             if (kind, item.name) not in kept and not store.remove(kind, item.name) and kind == "environment":
-                with suppress(*_DAMAGED):  # it has its files by links of its own, and `verify` tells
+                with suppress(
+                    HotdeskError, *_DAMAGED
+                ):  # it has its files by links of its own, and `verify` tells
                     kept |= made_of(item)
             task.advance(1)
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
+from hotdesk.engines.on_linux import was_asked_to_end
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from hotdesk.spec import Checks
 
 _SCRIPTS = Path(__file__).parent / "data"
-_INTERRUPTED = 130
 _OUTPUT = 16384
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -82,7 +83,7 @@ def run_check(ready: Ready, check: Check, pages: Path) -> Result:
         with _redirected(log if check.kind == "command" else answer, log):
             code = ready.run(check.command)
         seconds = time.perf_counter() - begin
-        if code == _INTERRUPTED:
+        if code and was_asked_to_end():
             raise KeyboardInterrupt
         result = Result(check, code, seconds, output=_end(log))
         if check.kind == "import" and result.ok:

@@ -23,8 +23,8 @@ _SYSTEM_ON_IMAGE = "system on an image 1"
 _WHEEL = "wheel-tree 3"
 _BUILT = "built 1"
 _BYTECODE = "bytecode 1"
-_ENVIRONMENT = "environment 5"
-IMAGE_FORMAT = 6
+_ENVIRONMENT = "environment 6"
+IMAGE_FORMAT = 7
 _IMAGE = f"image {IMAGE_FORMAT}"
 _UNPACKED = "unpacked 1"
 

@@ -310,10 +310,13 @@ def labels_of(preparation: Preparation) -> dict[str, str]:
 def as_it_was(desk: Desk, preparation: Preparation) -> Preparation:
     """In the engine in which the desk was, with its limits; where it had the display, with that of today."""
     display = NO_DISPLAY
-    if "display" in desk.labels:
+    if "display" in desk.labels and condition(desk).state not in _ALIVE:
         from hotdesk.engines.display import read_display
 
-        display = read_display()
+        try:
+            display = read_display()
+        except EngineError as error:
+            preparation.progress.note(f"the desk is opened without the display that it had: {error.why}")
     return replace(preparation, engine=desk.engine, limits=_kept_limits(desk), display=display)
 
 

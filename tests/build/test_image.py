@@ -344,4 +344,4 @@ def test_identity_is_the_locks_alone(tmp_path: Path, monkeypatch: pytest.MonkeyP
         os.umask(before)
 
     assert (first.id, first.manifest.descriptor.digest) == (second.id, second.manifest.descriptor.digest)
-    assert first.id == "sha256:ee8fd26ca31a667adb979bed8868fd90dcf46e0d0c0f339c5362f66825637266"
+    assert first.id == "sha256:dcdfc85f6eb1d3a949fc5d36c24af7a07fcc5cdeb46abfd5b717c0685a5cfaa3"

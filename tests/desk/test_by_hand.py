@@ -72,6 +72,7 @@ def test_what_only_looks_like_a_package_is_none(tmp_path: Path) -> None:
     install(tmp_path, "right-1")
     for name in ("-1", "noversion", "bad name-1", "x-\x1b[2J1", "é-1", "x-1\n", "x-" + "1" * 100, "x-abc"):
         (site / f"{name}.dist-info").mkdir()
+    (site / "wrong-1..0.dist-info").mkdir()
     (site / "file-1.dist-info").touch()
     os.mkfifo(site / "pipe-1.dist-info")
     (site / "link-1.dist-info").symlink_to(site / "right-1.dist-info")

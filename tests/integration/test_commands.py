@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -69,7 +70,12 @@ NOTEBOOK = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}}
 
 def test_the_checks_of_a_spec_are_run_on_the_desk(jupyter: Hotdesk, tmp_path: Path) -> None:
     desk = _copy(jupyter, tmp_path)
-    for name, source in (("good", "print('6 times 7 is', 6 * 7)"), ("bad", "print(1); 1 / 0")):
+    sources = {
+        "good": "import os; os.system('echo noise'); print('6 times 7 is', 6 * 7)",
+        "bad": "print(1); 1 / 0",
+        "dead": "import os; os._exit(9)",
+    }
+    for name, source in sources.items():
         cell: dict[str, object] = {
             "cell_type": "code",
             "id": "a",
@@ -82,7 +88,7 @@ def test_the_checks_of_a_spec_are_run_on_the_desk(jupyter: Hotdesk, tmp_path: Pa
     desk.run("run", "--", "touch", "../mine")
     with (desk.folder / "hotdesk.toml").open("a") as spec:
         spec.write('[checks]\nimports = ["numpy"]\ncommands = ["ls ..; false"]\n')
-        spec.write('notebooks = ["good.ipynb", "bad.ipynb"]\n')
+        spec.write('notebooks = ["good.ipynb", "bad.ipynb", "dead.ipynb"]\n')
 
     done = desk.try_("check")
     told = desk.try_("check", "--json", "-o", "pages")
@@ -94,17 +100,47 @@ def test_the_checks_of_a_spec_are_run_on_the_desk(jupyter: Hotdesk, tmp_path: Pa
         ("FAIL", "ls ..; false"),
         ("ok", "good.ipynb"),
         ("FAIL", "bad.ipynb"),
+        ("FAIL", "dead.ipynb"),
     ]
-    assert "2 of 4 passed, 2 failed" in done.stdout
+    assert "2 of 5 passed, 3 failed" in done.stdout
+    assert "the kernel ended" in done.stdout
     assert "ZeroDivisionError: division by zero" in done.stdout
     assert "mine" not in done.stdout  # the home is another one
     assert done.stderr == ""
-    numpy, _, good, bad = json.loads(told.stdout)
+    numpy, _, good, bad, dead = json.loads(told.stdout)
     assert numpy["version"]
     assert 0 < numpy["seconds"] < 60
     assert "6 times 7 is 42" in Path(good["page"]).read_text()
+    assert Path(good["page"]).read_text().startswith("<!DOCTYPE html>")
+    assert "os._exit" in Path(dead["page"]).read_text()
     assert "ZeroDivisionError" in Path(bad["page"]).read_text()
-    assert {path.name for path in (desk.folder / "pages").iterdir()} == {"good.html", "bad.html"}
+    assert {path.name for path in (desk.folder / "pages").iterdir()} == {"good.html", "bad.html", "dead.html"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_ends_a_check_ends_all_of_them(jupyter: Hotdesk, tmp_path: Path, number: int) -> None:
+    desk = _copy(jupyter, tmp_path)
+    with (desk.folder / "hotdesk.toml").open("a") as spec:
+        spec.write('[checks]\ncommands = ["touch first; sleep 100", "touch second"]\n')
+    process = desk.start("check")
+    eventually((desk.folder / "first").exists)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert not (desk.folder / "second").exists()
+
+
+def test_where_pages_cannot_go_is_told_before_anything_is_run(jupyter: Hotdesk, tmp_path: Path) -> None:
+    desk = _copy(jupyter, tmp_path)
+    with (desk.folder / "hotdesk.toml").open("a") as spec:
+        spec.write('[checks]\ncommands = ["touch first"]\n')
+
+    done = desk.try_("check", "-o", "/proc/pages")
+
+    assert done.returncode == 2
+    assert "/proc/pages" in done.stderr
+    assert not (desk.folder / "first").exists()
 
 
 def test_a_spec_without_checks_is_not_taken_for_one_that_passes(jupyter: Hotdesk, tmp_path: Path) -> None:

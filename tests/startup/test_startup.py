@@ -149,6 +149,29 @@ print(first, again.value, type(again.__loader__).__name__, "absent" in _hotdesk.
     assert python("-c", script) == "2 1 SourceFileLoader True"
 
 
+def test_a_finder_of_the_old_kind_is_passed_over(python: Python, environment: Path) -> None:
+    module(environment / SITE, "library", "value = 1\n")
+    script = """
+import sys, _hotdesk
+class Old:
+    def find_module(self, name, path=None): pass
+_hotdesk.WHEN_IMPORTED["library"] = lambda load, module: load(module)
+sys.meta_path.insert(0, Old())
+import library
+print(library.value)
+"""
+    assert python("-c", script) == "1"
+
+
+@pytest.mark.parametrize("name", ["pipeline.py", "pip-compile", "pipx", "pip_tools.py"])
+def test_a_program_whose_name_begins_like_pips_is_left_alone(
+    python: Python, environment: Path, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).write_text("import sys; print(sys.prefix, *sys.argv[1:])")
+
+    assert python(str(tmp_path / name), "install", "x") == f"{environment} install x"
+
+
 @pytest.mark.parametrize("options", [(), ("-X", "utf8"), ("-W", "ignore")])
 def test_pip_works_on_what_is_below_the_home(
     python: Python, environment: Path, home: Path, options: tuple[str, ...]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 COMPILED = "compiled"
 _OWNERS = "owners.json"
 _MADE_OF = "made-of.json"
-_FORMAT = 4  # goes up with what is in an environment beside wheels; its key's number does, too
+_FORMAT = 5  # goes up with what is in an environment beside wheels; its key's number does, too
 _CONFIGURATION = "pyvenv.cfg"
 _BEGUN = ".begun"
 _UNFINISHED = re.compile(r"/__pycache__/\.[^/]*\.pyc\.[0-9]+$")  # what a killed `add_bytecode` may leave

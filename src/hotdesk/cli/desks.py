@@ -133,7 +133,9 @@ def _print_opened(opened: Opened, as_json: bool) -> None:
     if wanted != desk.port and not opened.already:
         click.echo(f"port {wanted} is taken; this desk listens on {desk.port}", err=True)
     for server, port in desk.ports.items():
-        click.echo(f"{server}: port {port}", err=True)
+        wanted = opened.wanted.get(server, port)
+        taken = f"port {wanted} is taken; it has {port}" if wanted != port else f"port {port}"
+        click.echo(f"{server}: {taken}", err=True)
     state = "is open already" if opened.already else "is open"
     click.echo(f"{desk.name} ({desk.labels.get('variant', '')}) {state} on {desk.project}", err=True)
     _tell_by_hand(desk, by_hand)

@@ -173,6 +173,8 @@ def check_command(
             f"`{project.spec_path.name}` says nothing about what to check",
             hint='add `[checks]` with `imports = ["numpy"]`, `commands` or `notebooks`',
         )
+    if pages:
+        _make_folder(pages)
     table = _CheckTable(checks, silent=as_json)
     with _ready(project, project.folder, variant, "host", engine, offline=offline, empty_home=True) as ready:
         folder = (pages or ready.desk.folder / "checks").absolute()
@@ -186,6 +188,17 @@ def check_command(
     else:
         table.finish(results)
     sys.exit(0 if all(result.ok for result in results) else 1)
+
+
+def _make_folder(folder: Path) -> None:
+    from hotdesk.errors import UsageError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"the folder {folder} cannot be made", why=error.strerror or str(error), hint="choose another one"
+        ) from None
 
 
 class _CheckTable:

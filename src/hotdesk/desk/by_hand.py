@@ -59,10 +59,20 @@ def installed_by_hand(home: Path, python: str | None, locked: Collection[str] = 
 
         for entry in _entries(folder):
             match = _PACKAGE.fullmatch(entry.name)
-            if match and entry.is_dir(follow_symlinks=False):
+            if match and entry.is_dir(follow_symlinks=False) and _is_version(match[2]):
                 package = _package(folder / entry.name, normalized_name(match[1]), match[2], locked)
                 found[package.name, package.version] = package
     return [found[key] for key in sorted(found)]
+
+
+def _is_version(text: str) -> bool:
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        Version(text)
+    except InvalidVersion:
+        return False
+    return True
 
 
 def _package(info: Path, name: str, version: str, locked: Collection[str]) -> ByHand:

@@ -6,7 +6,7 @@ import base64
 import os
 import time
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from hotdesk.desk import folder as folders
@@ -32,10 +32,11 @@ _ATTEMPTS = 5
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """`desk` answers; `already` tells that it did so before."""
+    """`desk` answers; `already` tells that it did so before. `wanted` are the ports that its servers want."""
 
     desk: Desk
     already: bool
+    wanted: Mapping[str, int] = field(default_factory=dict)
 
 
 def open_desk(order: DeskOrder, progress: Progress = SILENT) -> Opened:
@@ -54,7 +55,7 @@ def open_desk(order: DeskOrder, progress: Progress = SILENT) -> Opened:
             runner_of(folder).end()
             desk = _start_on_a_free_port(order, folder)
         task.advance(1)
-        return Opened(desk, already=already)
+        return Opened(desk, already, order.ports)
 
 
 class EarlyDesk:
@@ -87,7 +88,7 @@ class EarlyDesk:
             folders.write_desk(desk)
             self.completed = True
             task.advance(1)
-            return Opened(desk, already=False)
+            return Opened(desk, False, self._order.ports)
 
 
 @contextmanager
@@ -107,8 +108,7 @@ def early_desk(order: DeskOrder) -> Iterator[EarlyDesk | None]:
             yield None
             return
         runner_of(folder).end()
-        port = held.enter_context(reserved_port(order.port, fixed=order.port_fixed))
-        ports = held.enter_context(_further_ports(order, port))
+        port, ports = held.enter_context(_reserved(order, order.port))
         early = EarlyDesk(order, _new_desk(order, folder, port, ports))
         try:
             _launch(order, early.desk, record=replace(before, early=True, stopped=False))
@@ -191,7 +191,7 @@ def remove(name: str, *, force: bool = False) -> None:
 def _start_on_a_free_port(order: DeskOrder, folder: Path) -> Desk:
     wanted = order.port
     for _ in range(_ATTEMPTS):
-        with reserved_port(wanted, fixed=order.port_fixed) as port, _further_ports(order, port) as ports:
+        with _reserved(order, wanted) as (port, ports):
             desk = _new_desk(order, folder, port, ports)
             try:
                 _start(order, desk)
@@ -221,16 +221,22 @@ def _start(order: DeskOrder, desk: Desk) -> None:
 
 
 @contextmanager
-def _further_ports(order: DeskOrder, jupyter: int) -> Iterator[dict[str, int]]:
-    """Nothing may listen there for hours: what other running desks were given counts as taken."""
+def _reserved(order: DeskOrder, wanted: int) -> Iterator[tuple[int, dict[str, int]]]:
+    """Jupyter's port and those of the desk's further servers.
+
+    Nothing may listen on the latter for hours: what other running desks were given counts as taken.
+    """
     given = {
         port
-        for desk in (desks() if order.ports else ())
+        for desk in desks()
         if desk.ports and desk.name != order.name and condition(desk).state == "running"
-        for port in (*desk.ports.values(), desk.port)
+        for port in desk.ports.values()
     }
-    with reserved_ports(order.ports, {*given, jupyter}) as ports:
-        yield ports
+    with (
+        reserved_port(wanted, fixed=order.port_fixed, others=() if order.port_fixed else given) as port,
+        reserved_ports(order.ports, {*given, port}) as ports,
+    ):
+        yield port, ports
 
 
 def _new_desk(order: DeskOrder, folder: Path, port: int, ports: Mapping[str, int]) -> Desk:

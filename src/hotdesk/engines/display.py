@@ -109,15 +109,19 @@ def _cookies(environment: Mapping[str, str], number: int) -> bytes:
 def cookies_for(content: bytes, number: str, host: str) -> bytes:
     """Those of an Xauthority file for the display `number`, as good on any host: a desk has its own name.
 
-    This host's come first, since clients take the first that fits.
+    This host's, else those that are good on any already, else any host's: it may have been renamed.
     """
     fitting = [
-        (family != _LOCAL or address != os.fsencode(host), family != _ANY, scheme, secret)
+        (
+            0 if (family, address) == (_LOCAL, os.fsencode(host)) else 1 if family == _ANY else 2,
+            scheme,
+            secret,
+        )
         for family, address, of_number, scheme, secret in _entries(content)
         if of_number in (b"", number.encode())
     ]
-    fitting.sort(key=lambda entry: entry[:2])
-    return b"".join(_entry(_ANY, b"", b"", scheme, secret) for _, _, scheme, secret in fitting)
+    nearest = min((near for near, *_ in fitting), default=0)
+    return b"".join(_entry(_ANY, b"", b"", *entry) for near, *entry in fitting if near == nearest)
 
 
 def _entries(content: bytes) -> Iterator[tuple[int, bytes, bytes, bytes, bytes]]:

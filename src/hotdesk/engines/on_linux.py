@@ -36,6 +36,12 @@ if sys.platform == "linux":
 
         return sandbox.run(request)
 
+    def was_asked_to_end() -> bool:
+        """Whether a signal said so while this process waited for the last command in the foreground."""
+        from hotdesk.engines import waiting
+
+        return waiting.was_asked_to_end()
+
     def runs_in_sandbox(program: Path) -> bool:
         """Whether the sandbox starts this program, which needs no other file, and it ends well."""
         from hotdesk.engines.bubblewrap import run_bwrap
@@ -81,6 +87,10 @@ else:
     def run(request: RunRequest) -> int:  # noqa: ARG001
         """Run in the foreground, in the sandbox."""
         raise _none_here()
+
+    def was_asked_to_end() -> bool:
+        """Whether a signal said so: elsewhere Python raises an exception by itself."""
+        return False
 
     def runs_in_sandbox(program: Path) -> bool:  # noqa: ARG001
         """Whether the sandbox starts this program, which needs no other file, and it ends well."""

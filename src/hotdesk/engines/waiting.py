@@ -23,6 +23,8 @@ FORWARDED = (
     signal.SIGUSR1,
     signal.SIGUSR2,
 )
+_ENDING = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM}
+_seen: set[int] = set()  # while the last command was waited for
 _SI_KERNEL = 0x80  # the terminal sent it, and to the command as well
 _STARTING = ("bwrap", "env")  # still ignores the signals that the command will not
 
@@ -49,9 +51,11 @@ def wait_and_pass_on(
     `received` and SIGCHLD must be blocked.
     """
     terminal = _Terminal()
+    _seen.clear()
     try:
         while True:
             received_signal = signal.sigwaitinfo({*received, signal.SIGCHLD})
+            _seen.add(received_signal.si_signo)
             if received_signal.si_signo != signal.SIGCHLD:
                 # A hang-up goes to the session's leader alone, which may be this process.
                 if received_signal.si_code != _SI_KERNEL or received_signal.si_signo == signal.SIGHUP:
@@ -64,6 +68,11 @@ def wait_and_pass_on(
                 return os.waitstatus_to_exitcode(state)
     finally:
         terminal.take_back()
+
+
+def was_asked_to_end() -> bool:
+    """Whether a signal said so while the last command was waited for, whatever that made of it."""
+    return bool(_seen & _ENDING)
 
 
 def status_documents(text: str) -> dict[str, Any]:

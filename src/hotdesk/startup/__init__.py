@@ -68,7 +68,8 @@ def _is_pip() -> bool:
     """Whether this process is `pip` or `python -m pip`: the module's name is only in the first words."""
     if sys.argv[:1] == ["-m"]:
         return sys.orig_argv[-len(sys.argv)] in ("pip", "-mpip")
-    return os.path.basename(sys.argv[0] if sys.argv else "").startswith("pip")
+    name = os.path.basename(sys.argv[0] if sys.argv else "")
+    return name in ("pip", "pip3", f"pip{sys.version_info[0]}.{sys.version_info[1]}")
 
 
 class _OnImport:
@@ -79,7 +80,8 @@ class _OnImport:
         if name not in WHEN_IMPORTED:
             return None
         for finder in sys.meta_path:
-            spec = None if finder is _OnImport else finder.find_spec(name, path, target)  # type: ignore[arg-type]
+            find = getattr(finder, "find_spec", None)  # old ones have none, and Python passes them over
+            spec: ModuleSpec | None = find(name, path, target) if find and finder is not _OnImport else None
             if spec is not None:
                 _take_over(spec)
                 return spec

@@ -34,11 +34,19 @@ _QT_NEEDS = (
 """Debian packages."""
 
 
+def _point_to(plugins: str) -> None:
+    os.environ.pop(_PLUGINS, None)
+    if plugins:
+        os.environ[_PLUGINS] = plugins
+
+
 def load_opencv(load: "Load", cv2: "ModuleType") -> None:
     """Load it, and have what opens a window look first whether that can be."""
+    before = os.environ.pop(_PLUGINS, "")
     load(cv2)
     # OpenCV points every Qt of the process to its own plugins, and another one ends the process over that.
-    plugins = os.environ.pop(_PLUGINS, "")
+    plugins = os.environ.get(_PLUGINS, "")
+    _point_to(before)
     if not plugins:
         return  # built without Qt: it says so itself
     if fonts := _fonts():
@@ -59,11 +67,11 @@ def load_opencv(load: "Load", cv2: "ModuleType") -> None:
                     "plt.imshow(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))\n"
                     f"{_DISPLAY}"
                 )
-            os.environ[_PLUGINS] = plugins
+            _point_to(plugins)
             try:
                 answer = function(*arguments, **named)
             finally:
-                del os.environ[_PLUGINS]
+                _point_to(before)
             opened = True
             return answer
 

@@ -72,7 +72,10 @@ class Driver:
             print(f"a telemetry that cannot be driven by: {problem!r}", flush=True)
             return self.angle, 0.0
         if self.frames:
-            picture.save(self.frames / f"{now()}.jpg", quality=95)
+            try:
+                picture.save(self.frames / f"{now()}.jpg", quality=95)
+            except OSError as problem:  # the disk is full, perhaps: the car drives on
+                print(f"this frame is not kept: {problem}", flush=True)
         return self.angle, throttle
 
 

@@ -159,7 +159,10 @@ class Simulator(WebSocketHandler):
             print(f"a telemetry that cannot be driven by: {problem!r}", flush=True)
             return self.angle, 0.0
         if self.frames:
-            self.frames.keep(picture)
+            try:
+                self.frames.keep(picture)
+            except OSError as problem:  # the disk is full, perhaps: the car drives on
+                print(f"this frame is not kept: {problem}", flush=True)
         return self.angle, throttle
 
     async def emit(self, name, data):
