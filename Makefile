@@ -21,7 +21,7 @@ test: $(VENV)/.developed
 	$(BIN)/mypy
 	$(BIN)/mypy --platform darwin src
 	$(BIN)/mypy --platform win32 src
-	$(BIN)/pytest -n 3 --dist loadscope --no-loadscope-reorder
+	$(BIN)/pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 projects: $(VENV)/.developed
 	tests/prepare

@@ -1,4 +1,4 @@
-"""How the tests are shared out, where `pytest -n 3 --dist loadscope` runs them in three processes.
+"""How the tests are shared out, where `pytest -n 2 --dist loadscope` runs them in two processes.
 
 A file's tests stay together, with what they have in common. All that starts a container engine stays in one
 process: two engines at once would take the host's one bridge from each other.

@@ -25,7 +25,7 @@ from hotdesk.store import Store
 if TYPE_CHECKING:
     from tests.support.locked_index import LockedIndex
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(2400)]
 
 KILLS = int(os.environ.get("HOTDESK_TEST_KILLS", "100"))
 COMMANDS = {
