@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 import pytest
 from tests.support.engines import podman_settings
 from tests.support.folders import open_folder
@@ -104,9 +105,18 @@ class Somebody:
         )
 
     def end(self) -> None:
-        """End what Podman leaves running to hold the user's namespace."""
-        for file in (self.home / "run").rglob("pause.pid"):
-            os.kill(int(file.read_text()), signal.SIGKILL)
+        """End what Podman leaves running: a user who has processes is not removed."""
+        left = [process for process in psutil.process_iter() if self._is_of(process)]
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(left, timeout=30)
+
+    def _is_of(self, process: psutil.Process) -> bool:
+        try:
+            return self.uid in process.uids()
+        except psutil.NoSuchProcess:
+            return False
 
 
 @pytest.fixture
@@ -124,7 +134,8 @@ def somebody() -> Iterator[Somebody]:
             yield user
         finally:
             user.end()
-            subprocess.run(["userdel", name], check=True)
+            # One that ended and that nobody reaped counts as running without `--force`.
+            subprocess.run(["userdel", "--force", name], check=True)
 
 
 def test_what_it_writes_belongs_to_the_user(somebody: Somebody) -> None:
